@@ -103,12 +103,19 @@ fn together(settings: &Settings) -> Vec<Problem> {
     let mut findings = Findings::new(settings);
     let letters = settings.text("dead_letter.topic");
     if settings.list("kafka.topics").contains(&letters) {
-        findings.add("dead_letter.topic", "is one of kafka.topics: letters would be read as trades", "name a topic of its own");
+        findings.add(
+            "dead_letter.topic",
+            "is one of kafka.topics: letters would be read as trades",
+            "name a topic of its own",
+        );
     }
     let batch = settings.number("gold.batch_bytes_max");
     let memory = settings.number("limits.memory_max");
-    if batch > memory / 4 {
-        let fix = format!("at most {}, a quarter of limits.memory_max, which holds two batches and what reads and writes them", show_bytes(memory / 4));
+    if memory >= MEMORY_FLOOR && batch > memory / 4 {
+        let fix = format!(
+            "at most {}, a quarter of limits.memory_max, which holds two batches and what reads and writes them",
+            show_bytes(memory / 4)
+        );
         findings.add("gold.batch_bytes_max", "is too much for limits.memory_max", fix);
     }
     findings.problems
@@ -155,7 +162,11 @@ fn check_topics(findings: &mut Findings<'_>) {
         if topic.starts_with('^') {
             findings.add("kafka.topics", &format!("names the pattern {topic:?}, which is not supported"), "name each topic");
         } else if !is_topic_name(topic) {
-            findings.add("kafka.topics", &format!("names {topic:?}, which can't be a topic"), "letters, digits, '.', '_' and '-'");
+            findings.add(
+                "kafka.topics",
+                &format!("names {topic:?}, which can't be a topic"),
+                "letters, digits, '.', '_' and '-'",
+            );
         }
         if !seen.insert(topic) {
             findings.add("kafka.topics", &format!("names {topic:?} twice"), "name it once");
@@ -247,13 +258,21 @@ fn iceberg(settings: &Settings) -> Checked<Iceberg> {
     for name in ["iceberg.uri", "iceberg.warehouse"] {
         let text = settings.text(name);
         if text.contains("://") && local_path(&text).contains("://") {
-            findings.add(name, "is not a local path, which catalog = \"sqlite\" needs", "write the path of a file or folder");
+            findings.add(
+                name,
+                "is not a local path, which catalog = \"sqlite\" needs",
+                "write the path of a file or folder",
+            );
         }
     }
     check_ca_file(&mut findings, "iceberg.ca_file");
     let table = table_name(&settings.text("iceberg.table"));
     if table.is_none() {
-        findings.add("iceberg.table", "is not a namespace and a name", "write for instance \"market_data.gold_crypto_trades\"");
+        findings.add(
+            "iceberg.table",
+            "is not a namespace and a name",
+            "write for instance \"market_data.gold_crypto_trades\"",
+        );
     }
     findings.value(|s| Iceberg {
         catalog: Catalog::Sqlite,
@@ -354,7 +373,10 @@ fn limits(settings: &Settings) -> Checked<Limits> {
 fn maintenance(settings: &Settings) -> Checked<Maintenance> {
     let mut findings = Findings::new(settings);
     findings.above_zero(&["maintenance.orphan_age"]);
-    findings.value(|s| Maintenance { enabled: s.switch("maintenance.enabled"), orphan_age: s.duration("maintenance.orphan_age") })
+    findings.value(|s| Maintenance {
+        enabled: s.switch("maintenance.enabled"),
+        orphan_age: s.duration("maintenance.orphan_age"),
+    })
 }
 
 pub fn http(settings: &Settings) -> Checked<Http> {
@@ -362,7 +384,11 @@ pub fn http(settings: &Settings) -> Checked<Http> {
     let text = settings.text("http.listen");
     let listen = listen_address(&text);
     if listen.is_none() && !text.is_empty() {
-        findings.add("http.listen", "is not an address and a port", "write for instance \"0.0.0.0:9464\", or \"\" to switch it off");
+        findings.add(
+            "http.listen",
+            "is not an address and a port",
+            "write for instance \"0.0.0.0:9464\", or \"\" to switch it off",
+        );
     }
     findings.value(|_| Http { listen })
 }

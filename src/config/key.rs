@@ -24,7 +24,7 @@ pub enum Kind {
 
 /// Whether somebody must say something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Default {
+pub enum Fallback {
     Required,
     /// Without it the feature is off.
     Absent,
@@ -36,17 +36,17 @@ pub enum Default {
 pub struct Key {
     pub name: &'static str,
     pub kind: Kind,
-    pub default: Default,
+    pub default: Fallback,
     /// An example for messages.
     pub example: &'static str,
     /// Why it does nothing yet.
     pub without_effect: Option<&'static str>,
 }
 
-use Default::{Absent, Required, Value};
+use Fallback::{Absent, Required, Value};
 use Kind::{Choice, Count, Duration, Fraction, Path, SecretFile, Size, Switch, Text, TextList, Url};
 
-const fn key(name: &'static str, kind: Kind, default: Default, example: &'static str) -> Key {
+const fn key(name: &'static str, kind: Kind, default: Fallback, example: &'static str) -> Key {
     Key { name, kind, default, example, without_effect: None }
 }
 

@@ -97,7 +97,9 @@ fn flatten(path: &str, text: &str, prefix: &str, table: &DeTable<'_>, entries: &
 fn raw_of(value: &DeValue<'_>) -> Raw {
     match value {
         DeValue::String(text) => Raw::Text(text.to_string()),
-        DeValue::Integer(number) => integer(number.as_str(), number.radix()).map_or(Raw::Other("a number beyond 64 bits"), Raw::Integer),
+        DeValue::Integer(number) => {
+            integer(number.as_str(), number.radix()).map_or(Raw::Other("a number beyond 64 bits"), Raw::Integer)
+        }
         DeValue::Float(number) => number.as_str().parse().map_or(Raw::Other("a number"), Raw::Float),
         DeValue::Boolean(switch) => Raw::Switch(*switch),
         DeValue::Datetime(_) => Raw::Other("a date"),
@@ -139,7 +141,8 @@ fn environment_name(rest: &str) -> String {
         if let Some(property) = lower.strip_prefix(&prefix) {
             // A name that came with dots, as container platforms allow, is taken as it is.
             let verbatim = property.contains('.');
-            let property = if verbatim { rest[prefix.len()..].to_owned() } else { property.replace("__", "-").replace('_', ".") };
+            let property =
+                if verbatim { rest[prefix.len()..].to_owned() } else { property.replace("__", "-").replace('_', ".") };
             return format!("{section}.{property}");
         }
     }
@@ -169,7 +172,9 @@ mod tests {
 
     #[test]
     fn every_value_of_the_file_knows_its_line() {
-        let entries = file("# ours\n[kafka]\ntopics = [\"a\", \"b\"]\n\n[kafka.properties]\n\"security.protocol\" = \"SSL\"\nssl.ca.location = \"x\"\n");
+        let entries = file(
+            "# ours\n[kafka]\ntopics = [\"a\", \"b\"]\n\n[kafka.properties]\n\"security.protocol\" = \"SSL\"\nssl.ca.location = \"x\"\n",
+        );
         let seen: Vec<_> = entries.iter().map(|e| (e.name.as_str(), e.origin.to_string())).collect();
         assert_eq!(
             seen,
@@ -193,7 +198,10 @@ mod tests {
     fn the_environment_spells_sections_keys_and_properties() {
         let names = |variable: &str| from_environment([(variable.to_owned(), "v".to_owned())]).pop().map(|e| e.name);
         assert_eq!(names("SLUICE__KAFKA__BOOTSTRAP_SERVERS").as_deref(), Some("kafka.bootstrap_servers"));
-        assert_eq!(names("SLUICE__KAFKA__PROPERTIES__SECURITY_PROTOCOL").as_deref(), Some("kafka.properties.security.protocol"));
+        assert_eq!(
+            names("SLUICE__KAFKA__PROPERTIES__SECURITY_PROTOCOL").as_deref(),
+            Some("kafka.properties.security.protocol")
+        );
         let s3 = "iceberg.properties.s3.path-style-access";
         assert_eq!(names("SLUICE__ICEBERG__PROPERTIES__S3_PATH__STYLE__ACCESS").as_deref(), Some(s3));
         assert_eq!(names("SLUICE__ICEBERG__PROPERTIES__s3.path-style-access").as_deref(), Some(s3));

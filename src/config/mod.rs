@@ -57,7 +57,11 @@ impl Sources {
         Settings::resolve(layers, sections, &self.environment).map_err(|mut problems| {
             if no_file {
                 let looked_for = STANDARD_FILES.join(" and ");
-                problems.push(Problem::new("--config", format!("names no file, and {looked_for} don't exist"), "name the file"));
+                problems.push(Problem::new(
+                    "--config",
+                    format!("names no file, and {looked_for} don't exist"),
+                    "name the file",
+                ));
             }
             Problems(problems)
         })

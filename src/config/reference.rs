@@ -66,8 +66,8 @@ fn look_up(reference: &str, environment: &BTreeMap<String, String>) -> Result<St
 /// The content of a file less one trailing newline, as editors and `echo` leave it.
 pub fn read_secret_file(path: &Path) -> Result<String, ReferenceError> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path)
-        .map_err(|error| ReferenceError::NoFile { path: shown.clone(), reason: error.to_string() })?;
+    let bytes =
+        std::fs::read(path).map_err(|error| ReferenceError::NoFile { path: shown.clone(), reason: error.to_string() })?;
     let mut text = String::from_utf8(bytes).map_err(|_| ReferenceError::NotText(shown))?;
     if text.ends_with('\n') {
         text.pop();

@@ -72,8 +72,19 @@ impl fmt::Debug for Properties {
 
 /// Parts of property names of librdkafka and Iceberg whose values are credentials.
 const SECRET_WORDS: [&str; 13] = [
-    "password", "passphrase", "secret", "token", "credential", "authorization", "key.pem", "keystore", "private", "sas-",
-    "account-key", "api-key", "apikey",
+    "password",
+    "passphrase",
+    "secret",
+    "token",
+    "credential",
+    "authorization",
+    "key.pem",
+    "keystore",
+    "private",
+    "sas-",
+    "account-key",
+    "api-key",
+    "apikey",
 ];
 
 /// Ends of names that say where something is, not what it is.
@@ -128,7 +139,9 @@ mod tests {
         ] {
             assert!(is_secret_name(name), "{name}");
         }
-        for name in ["security.protocol", "ssl.ca.location", "ssl.key.location", "s3.endpoint", "oauth2-server-uri", "s3.region"] {
+        for name in
+            ["security.protocol", "ssl.ca.location", "ssl.key.location", "s3.endpoint", "oauth2-server-uri", "s3.region"]
+        {
             assert!(!is_secret_name(name), "{name}");
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::key::{self, Default, Key, Kind};
+use super::key::{self, Fallback, Key, Kind};
 use super::layer::{Entry, Origin, Raw};
 use super::problem::Problem;
 use super::reference;
@@ -64,7 +64,7 @@ impl Settings {
             let entry = strongest.remove(key.name).or_else(|| default_of(key));
             match entry {
                 Some(entry) => settings.insert(key_setting(key, entry, environment), &mut problems),
-                None if key.default == Default::Required && sections.contains(&section_of(key.name)) => {
+                None if key.default == Fallback::Required && sections.contains(&section_of(key.name)) => {
                     problems.push(Problem::new(key.name, "is required and not set", format!("write {}", written(key))));
                 }
                 None => {}
@@ -188,8 +188,12 @@ fn known(entry: &Entry) -> Result<(), Problem> {
         return Ok(());
     }
     if key::is_section(&entry.name) {
-        return Err(Problem::new(&entry.name, "is a section, not a value", format!("write [{}] and the keys below it", entry.name))
-            .at(&entry.origin));
+        return Err(Problem::new(
+            &entry.name,
+            "is a section, not a value",
+            format!("write [{}] and the keys below it", entry.name),
+        )
+        .at(&entry.origin));
     }
     let fix = match key::suggestion(&entry.name) {
         Some(meant) => format!("did you mean {meant}?"),
@@ -200,15 +204,15 @@ fn known(entry: &Entry) -> Result<(), Problem> {
 
 fn default_of(key: &Key) -> Option<Entry> {
     match key.default {
-        Default::Value(text) => Some(Entry { name: key.name.into(), raw: Raw::Text(text.into()), origin: Origin::Default }),
-        Default::Required | Default::Absent => None,
+        Fallback::Value(text) => Some(Entry { name: key.name.into(), raw: Raw::Text(text.into()), origin: Origin::Default }),
+        Fallback::Required | Fallback::Absent => None,
     }
 }
 
 /// `None` where an empty text switches an optional key off.
 fn key_setting(key: &Key, entry: Entry, environment: &BTreeMap<String, String>) -> Result<Option<Setting>, Problem> {
     let typed = put_in(&entry, environment)?;
-    if key.default == Default::Absent && typed == Raw::Text(String::new()) {
+    if key.default == Fallback::Absent && typed == Raw::Text(String::new()) {
         return Ok(None);
     }
     let value = take(key, typed, &entry.origin)?;
@@ -271,9 +275,7 @@ fn take(key: &Key, raw: Raw, origin: &Origin) -> Result<Value, Problem> {
     let found = describe(&raw);
     let write = || format!("write {}", written(key));
     match (key.kind, raw) {
-        (Kind::Text | Kind::Path, Raw::Text(text)) => {
-            Ok(Value::Text(text))
-        }
+        (Kind::Text | Kind::Path, Raw::Text(text)) => Ok(Value::Text(text)),
         (Kind::Url, Raw::Text(text)) => match url::Url::parse(&text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Value::Text(text)),
             _ => Err(refuse(format!("= {found} is not an http or https address"), write())),
@@ -286,9 +288,9 @@ fn take(key: &Key, raw: Raw, origin: &Origin) -> Result<Value, Problem> {
         (Kind::TextList, Raw::Text(text)) if !matches!(origin, Origin::File { .. }) => {
             Ok(Value::List(text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()))
         }
-        (Kind::Duration, Raw::Text(text)) => {
-            parse_duration(&text).map(Value::Duration).map_err(|error| refuse(format!("= {found} is refused: {error}"), write()))
-        }
+        (Kind::Duration, Raw::Text(text)) => parse_duration(&text)
+            .map(Value::Duration)
+            .map_err(|error| refuse(format!("= {found} is refused: {error}"), write())),
         (Kind::Size, Raw::Text(text)) => {
             parse_bytes(&text).map(Value::Number).map_err(|error| refuse(format!("= {found} is refused: {error}"), write()))
         }

@@ -93,7 +93,10 @@ fn without_any_file_the_environment_is_enough() {
 #[test]
 fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
     let found = problem("[kafak]\nbootstrap_servers = \"x\"");
-    assert_eq!((found.key.as_str(), found.fix.as_str()), ("kafak.bootstrap_servers", "did you mean kafka.bootstrap_servers?"));
+    assert_eq!(
+        (found.key.as_str(), found.fix.as_str()),
+        ("kafak.bootstrap_servers", "did you mean kafka.bootstrap_servers?")
+    );
     let found = problem("[gold]\ncommit_intervall = \"1s\"");
     assert_eq!(found.fix, "did you mean gold.commit_interval?");
     let Problems(problems) = load(MINIMAL, &[("SLUICE__KAFKA__BOOTSTRAP", "x")], &[]).unwrap_err();
@@ -126,7 +129,7 @@ fn a_wrong_value_is_named_with_key_place_value_and_fix() {
         assert!(found.to_string().contains(wrong), "{line}: {found}");
         assert!(found.fix.contains(fix), "{line}: {}", found.fix);
         let origin = found.origin.map(|origin| origin.to_string()).unwrap_or_default();
-        assert!(origin.contains("sluice.toml:") || wrong.contains("limits.memory_max"), "{line}: {origin}");
+        assert!(origin.contains("sluice.toml:"), "{line}: {origin}");
     }
 }
 
@@ -149,7 +152,9 @@ fn a_table_has_a_namespace_and_a_name() {
 
 #[test]
 fn parts_that_are_not_built_yet_say_so_and_stop_with_2() {
-    for (flag, key) in [("iceberg.catalog=rest", "iceberg.catalog"), ("kafka.group_protocol=consumer", "kafka.group_protocol")] {
+    for (flag, key) in
+        [("iceberg.catalog=rest", "iceberg.catalog"), ("kafka.group_protocol=consumer", "kafka.group_protocol")]
+    {
         let Problems(problems) = load(MINIMAL, &[], &[flag]).unwrap_err();
         assert!(problems.iter().any(|p| p.key == key && p.wrong.contains("is not built yet")), "{problems:?}");
         assert_eq!(Stop::from(Problems(problems)).exit.code(), 2);
@@ -179,7 +184,9 @@ fn secrets_come_from_files_and_are_never_shown() {
     std::fs::write(&file, "canary-1\n").unwrap();
     let text = format!(
         "{}username = \"ada\"\npassword_file = \"{}\"\n[kafka.properties]\n\"sasl.password\" = \"${{env:PW}}\"\n\"client.rack\" = \"${{env:PW}}\"\n[iceberg.properties]\ncredential = \"id:canary-3\"\n",
-        MINIMAL.replace("[iceberg]", "[x]").replace("[x]\ncatalog = \"sqlite\"\nuri = \"catalog.db\"\nwarehouse = \"warehouse\"\n", ""),
+        MINIMAL
+            .replace("[iceberg]", "[x]")
+            .replace("[x]\ncatalog = \"sqlite\"\nuri = \"catalog.db\"\nwarehouse = \"warehouse\"\n", ""),
         file.display(),
     );
     let flags = ["iceberg.catalog=sqlite", "iceberg.uri=c.db", "iceberg.warehouse=w"];
@@ -209,7 +216,8 @@ fn credentials_in_an_address_are_refused_without_being_repeated() {
 #[test]
 fn settings_without_effect_say_so() {
     let (_, settings) = load(MINIMAL, &[], &[]).unwrap();
-    let idle: Vec<_> = shown(&settings).into_iter().filter(|line| line.without_effect.is_some()).map(|line| line.key).collect();
+    let idle: Vec<_> =
+        shown(&settings).into_iter().filter(|line| line.without_effect.is_some()).map(|line| line.key).collect();
     assert_eq!(idle, ["maintenance.enabled", "maintenance.orphan_age"]);
 }
 

@@ -91,14 +91,22 @@ pub fn show_duration(duration: Duration) -> String {
         .into_iter()
         .filter_map(|name| DURATION_UNITS.iter().find(|(unit, _)| *unit == name))
         .map(|(unit, factor)| (*unit, u128::from(*factor)))
-        .find(|(_, factor)| millis != 0 && millis % factor == 0)
+        .find(|(_, factor)| millis != 0 && millis.is_multiple_of(*factor))
         .unwrap_or(if millis == 0 { ("s", 1) } else { ("ms", 1) });
     format!("{}{unit}", millis / factor)
 }
 
 /// The shortest exact way to write it: `64MiB`, `1GB`, `1500B`.
 pub fn show_bytes(bytes: u64) -> String {
-    let units = [("TiB", 1u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000)];
+    let units = [
+        ("TiB", 1u64 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+        ("GB", 1_000_000_000),
+        ("MB", 1_000_000),
+        ("KB", 1_000),
+    ];
     match units.iter().find(|(_, factor)| bytes != 0 && bytes.is_multiple_of(*factor)) {
         Some((unit, factor)) => format!("{}{unit}", bytes / factor),
         None => format!("{bytes}B"),
@@ -111,14 +119,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_shown_as_they_are_written() {
-        for (text, millis) in [
-            ("500ms", 500),
-            ("30s", 30_000),
-            ("5m", 300_000),
-            ("12h", 43_200_000),
-            ("3650d", 315_360_000_000),
-            ("0s", 0),
-        ] {
+        for (text, millis) in
+            [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("12h", 43_200_000), ("3650d", 315_360_000_000), ("0s", 0)]
+        {
             let duration = parse_duration(text).unwrap();
             assert_eq!(duration.as_millis(), millis, "{text}");
             assert_eq!(show_duration(duration), text.replace("12h", "12h"), "{text}");
@@ -139,9 +142,14 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_shown_as_they_are_written() {
-        for (text, bytes) in
-            [("64MiB", 64 << 20), ("512MiB", 512 << 20), ("1GiB", 1 << 30), ("1GB", 1_000_000_000), ("1500B", 1_500), ("0B", 0)]
-        {
+        for (text, bytes) in [
+            ("64MiB", 64 << 20),
+            ("512MiB", 512 << 20),
+            ("1GiB", 1 << 30),
+            ("1GB", 1_000_000_000),
+            ("1500B", 1_500),
+            ("0B", 0),
+        ] {
             assert_eq!(parse_bytes(text).unwrap(), bytes, "{text}");
             assert_eq!(show_bytes(bytes), text);
         }
