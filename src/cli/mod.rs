@@ -2,6 +2,7 @@
 
 pub mod arguments;
 mod config;
+pub mod demo;
 mod healthcheck;
 mod interrupted;
 pub mod output;
