@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+/// What a command that was interrupted ends with, as a shell reports a process that SIGINT ended.
+pub const EXIT_CODE: u8 = 130;
+
 /// Waits for the first SIGINT or SIGTERM.
 pub async fn wait() {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
@@ -25,8 +28,7 @@ pub fn flag() -> Arc<AtomicBool> {
         wait().await;
         raised.store(true, Ordering::Relaxed);
         wait().await;
-        // As a shell reports a process that SIGINT ended.
-        std::process::exit(130);
+        std::process::exit(EXIT_CODE.into());
     });
     flag
 }

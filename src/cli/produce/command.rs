@@ -224,7 +224,7 @@ impl Run<'_> {
         let first = self.next;
         while self.next - first < most && self.goes_on() {
             self.pace.wait();
-            let kind = self.sender.send(self.next)?;
+            let (kind, _) = self.sender.send(self.next)?;
             *self.kinds.entry(kind.name()).or_default() += 1;
             self.next += 1;
             if self.next.is_multiple_of(256) {

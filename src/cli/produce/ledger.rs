@@ -81,8 +81,15 @@ pub struct LedgerError {
 }
 
 enum Event {
-    Acknowledged { sent: Box<Sent>, offset: Offset },
-    TransactionEnded { aborted: bool },
+    Acknowledged {
+        sent: Box<Sent>,
+        offset: Offset,
+    },
+    TransactionEnded {
+        aborted: bool,
+    },
+    /// Answered when everything before it is in the file.
+    Flush(SyncSender<()>),
 }
 
 /// Writes on a thread of its own. Dropping the handles of all senders ends it.
@@ -98,6 +105,12 @@ impl LedgerSender {
     /// False when the ledger's thread has ended, which it does on its own only when it can't write.
     pub fn acknowledged(&self, sent: Box<Sent>, offset: Offset) -> bool {
         self.0.send(Event::Acknowledged { sent, offset }).is_ok()
+    }
+
+    /// Waits until everything handed over before is in the file, less what waits for the end of its transaction.
+    pub fn flush(&self) -> bool {
+        let (done, wait) = sync_channel(1);
+        self.0.send(Event::Flush(done)).is_ok() && wait.recv().is_ok()
     }
 
     /// Everything acknowledged since the last call belongs to one transaction, which ended like this.
@@ -166,6 +179,11 @@ impl Lines {
                     for (sent, offset) in open.drain(..) {
                         self.line(&sent, offset, aborted)?;
                     }
+                }
+                Event::Flush(done) => {
+                    self.out.flush()?;
+                    // Whoever asked may have given up waiting.
+                    let _ = done.send(());
                 }
             }
         }

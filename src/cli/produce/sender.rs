@@ -15,6 +15,7 @@ use super::generator::{Generator, Kind};
 use super::ledger::{LedgerSender, Sent};
 use crate::config::Kafka;
 use crate::error::Stop;
+use crate::types::{Topic, TopicPartition};
 
 /// Longest wait for what is still unacknowledged, for the start of transactions and for their end.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -76,6 +77,7 @@ pub struct Sender {
     producer: ThreadedProducer<Deliveries>,
     generator: Generator,
     /// By the topic's place.
+    topics: Vec<Topic>,
     schema_ids: Vec<SchemaIds>,
     bootstrap_servers: String,
     value: Vec<u8>,
@@ -101,8 +103,15 @@ impl Sender {
             Deliveries { ledger, acknowledged: AtomicU64::new(0), failed: AtomicU64::new(0), reason: Mutex::new(None) };
         let producer: ThreadedProducer<Deliveries> =
             config.create_with_context(deliveries).map_err(|error| refused_property(&error))?;
-        let sender =
-            Self { producer, generator, schema_ids, bootstrap_servers: kafka.bootstrap_servers.clone(), value: Vec::new() };
+        let topics = generator.spec().topics.iter().map(|topic| Topic::from(topic.name.as_str())).collect();
+        let sender = Self {
+            producer,
+            generator,
+            topics,
+            schema_ids,
+            bootstrap_servers: kafka.bootstrap_servers.clone(),
+            value: Vec::new(),
+        };
         if transactional_id.is_some() {
             sender
                 .producer
@@ -112,16 +121,18 @@ impl Sender {
         Ok(sender)
     }
 
-    /// Queues the record `number`; waits while the client's queue is full.
-    pub fn send(&mut self, number: u64) -> Result<Kind, Stop> {
+    /// Queues the record `number`; waits while the client's queue is full. Returns what it was made to be, and where it goes.
+    pub fn send(&mut self, number: u64) -> Result<(Kind, TopicPartition), Stop> {
         let record = self.generator.record(number);
         let ids = self.schema_ids[record.topic];
         let has_value = encode(&record, ids, &mut self.value);
-        let topic = &self.generator.spec().topics[record.topic].name;
+        let topic = record.topic;
         let (kind, partition, timestamp_ms, key) = (record.kind, record.partition, record.timestamp_ms, record.trade.symbol);
         let sent = Sent { schema_id: ids.of(record.version), record };
-        let mut message =
-            BaseRecord::with_opaque_to(topic, Box::new(sent)).partition(partition).timestamp(timestamp_ms).key(key);
+        let mut message = BaseRecord::with_opaque_to(&self.topics[topic], Box::new(sent))
+            .partition(partition)
+            .timestamp(timestamp_ms)
+            .key(key);
         if has_value {
             message = message.payload(self.value.as_slice());
         }
@@ -137,7 +148,7 @@ impl Sender {
             }
         }
         self.check()?;
-        Ok(kind)
+        Ok((kind, TopicPartition::new(Topic::clone(&self.topics[topic]), partition)))
     }
 
     /// Records that Kafka has acknowledged.
@@ -145,14 +156,18 @@ impl Sender {
         self.producer.context().acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything is acknowledged.
+    /// Waits until everything is acknowledged and in the ledger.
     pub fn flush(&self) -> Result<(), Stop> {
         self.producer.flush(ANSWER_MAX).map_err(|error| {
             let what =
                 format!("{} records are not acknowledged after {} s", self.producer.in_flight_count(), ANSWER_MAX.as_secs());
             self.gave_up(&what, &error)
         })?;
-        self.check()
+        self.check()?;
+        if self.producer.context().ledger.as_ref().is_some_and(|ledger| !ledger.flush()) {
+            return Err(Stop::gave_up("the ledger can't be written", "make room, or name another file"));
+        }
+        Ok(())
     }
 
     pub fn begin(&self) -> Result<(), Stop> {
