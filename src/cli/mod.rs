@@ -5,9 +5,13 @@ mod config;
 pub mod demo;
 mod healthcheck;
 mod interrupted;
+pub mod offsets;
 pub mod output;
 pub mod produce;
 pub mod progress;
+pub mod run;
+pub mod table;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +43,7 @@ pub struct Cli {
 
 /// Flags of every command.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Configuration; else ./sluice.toml, else /etc/sluice/sluice.toml
     #[arg(long, global = true, value_name = "FILE")]
@@ -70,6 +75,15 @@ pub enum Command {
     Completions {
         shell: Shell,
     },
+}
+
+/// What lies under an error that says little itself, as HTTP clients' errors do: `Connection refused (os error 111)`.
+pub fn deepest_cause(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    deepest.to_string()
 }
 
 /// Runs a command to its end.

@@ -222,9 +222,12 @@ pub fn client_config(kafka: &Kafka) -> ClientConfig {
     config
 }
 
+/// What the client says to a property that it doesn't know, or to several that don't go together.
 pub fn refused_property(error: &KafkaError) -> Stop {
-    Stop::usage(
-        format!("the Kafka client refuses its settings: {error}"),
-        "mend kafka.properties: librdkafka's names and values",
-    )
+    let remedy = "mend kafka.properties: librdkafka's names and values";
+    match error {
+        // Without the value, which can be a secret.
+        KafkaError::ClientConfig(_, reason, name, _) => Stop::usage(format!("kafka.properties.{name}: {reason}"), remedy),
+        other => Stop::usage(format!("the Kafka client refuses kafka.properties: {other}"), remedy),
+    }
 }
