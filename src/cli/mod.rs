@@ -27,7 +27,7 @@ use output::Output;
 pub type Finished = Result<ExitCode, Stop>;
 
 /// Kafka topics into an Iceberg table, exactly once, deduplicated
-#[derive(Parser, Debug)]
+#[derive(Parser)]
 #[command(
     name = "sluice",
     version,
@@ -42,7 +42,7 @@ pub struct Cli {
 }
 
 /// Flags of every command.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Configuration; else ./sluice.toml, else /etc/sluice/sluice.toml
@@ -63,7 +63,7 @@ impl Global {
     }
 }
 
-#[derive(Subcommand, Debug)]
+#[derive(Subcommand)]
 pub enum Command {
     Produce(produce::ProduceArgs),
     /// Check or show the configuration

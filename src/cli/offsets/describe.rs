@@ -22,6 +22,8 @@ pub struct PartitionRow {
     pub partition: i32,
     pub log_start_offset: Option<Offset>,
     pub log_end_offset: Option<Offset>,
+    /// Below it no transaction is open.
+    pub last_stable_offset: Option<Offset>,
     /// Mirrored for monitors.
     pub group_offset: Option<Offset>,
     /// The truth: first offset that is not in the table.
@@ -113,6 +115,7 @@ mod tests {
             partition: *partition,
             log_start_offset: Some(0),
             log_end_offset: Some(10),
+            last_stable_offset: Some(8),
             group_offset: None,
             table_offset: *table_offset,
             lag_records: Some(3),

@@ -18,6 +18,7 @@ use super::topics;
 use crate::cli::progress::Progress;
 use crate::cli::{Finished, Global, arguments, interrupted};
 
+use crate::config::units::micros;
 use crate::config::{Kafka, SchemaRegistry};
 use crate::error::Stop;
 use crate::types::Micros;
@@ -196,10 +197,6 @@ impl ProduceArgs {
             kinds,
         })
     }
-}
-
-fn micros(duration: Duration) -> Micros {
-    Micros::try_from(duration.as_micros()).expect("durations are bounded to a hundred years")
 }
 
 struct Run<'a> {

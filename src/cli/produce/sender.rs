@@ -23,6 +23,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// How long to wait before asking a full queue again.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(1);
 
+/// Ours; the operator may choose others.
+const DEFAULTS: [(&str, &str); 3] =
+    [("linger.ms", "5"), ("batch.num.messages", "10000"), ("queue.buffering.max.kbytes", "65536")];
+
 /// Acknowledgements, counted and passed to the ledger on the client's own thread.
 pub struct Deliveries {
     ledger: Option<LedgerSender>,
@@ -95,7 +99,9 @@ impl Sender {
     ) -> Result<Self, Stop> {
         assert_eq!(schema_ids.len(), generator.spec().topics.len(), "one set of schema ids a topic");
         let mut config = client_config(kafka);
-        config.set("linger.ms", "5").set("batch.num.messages", "10000").set("queue.buffering.max.kbytes", "65536");
+        for (name, value) in DEFAULTS.iter().filter(|(name, _)| kafka.properties.get(name).is_none()) {
+            config.set(*name, *value);
+        }
         if let Some(id) = transactional_id {
             config.set("transactional.id", id);
         }

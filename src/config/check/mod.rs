@@ -118,7 +118,7 @@ fn together(settings: &Settings) -> Vec<Problem> {
 fn properties(settings: &Settings, section: &str) -> Properties {
     let text = |setting: &Setting| match &setting.value {
         Value::Text(text) => text.clone(),
-        other => unreachable!("a property is a text, not {other:?}"),
+        _ => unreachable!("{} is a property, and properties are texts", setting.name),
     };
     settings.properties(section).map(|(name, setting)| (name, text(setting))).collect()
 }
