@@ -5,13 +5,9 @@ mod config;
 pub mod demo;
 mod healthcheck;
 mod interrupted;
-pub mod offsets;
 pub mod output;
 pub mod produce;
 pub mod progress;
-pub mod run;
-pub mod table;
-pub mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
