@@ -1,4 +1,5 @@
 //! The protocol. Pure: no IO, no clock, no randomness; its only inputs are events, its only outputs values.
 
+pub mod coverage;
 pub mod plan;
 pub mod table;
