@@ -51,6 +51,13 @@ fn measure(n: usize) {
         let (same, plain) = timed(|| ids.iter().filter(|id| set.contains(&id.0)).count());
         assert_eq!(found, same, "both hold the same ids");
         row(n, what, mega(n, ours), mega(n, plain));
+        let (found, ours) = timed(|| {
+            let mut found = 0;
+            coverage.lookup_all(HOUR, ids, |_, _| found += 1);
+            found
+        });
+        assert_eq!(found, same, "both hold the same ids");
+        row(n, "  the same, all at once", mega(n, ours), mega(n, plain));
     }
     row(n, "bytes an id", coverage.bytes() as f64 / n as f64, set.allocation_size() as f64 / n as f64);
 }

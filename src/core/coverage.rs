@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::hint::black_box;
 use std::mem::size_of;
 
 use hashbrown::HashTable;
@@ -73,6 +74,15 @@ impl Coverage {
     /// The same among the files that `counts` accepts by path and count.
     pub fn lookup_in(&self, hour: EventHour, id: MessageId, counts: impl Fn(&FilePath, u64) -> bool) -> Option<Holder<'_>> {
         self.hours.get(&hour)?.lookup(id, counts)
+    }
+
+    /// [`lookup`](Self::lookup) for many ids of one hour, several times as fast where most are held: `found` is called
+    /// with the index in `ids` and the holder, in order, for those that a covered file holds.
+    pub fn lookup_all<'a>(&'a self, hour: EventHour, ids: &[MessageId], mut found: impl FnMut(usize, Holder<'a>)) {
+        let Some(of_hour) = self.hours.get(&hour) else { return };
+        for (block, ids) in ids.chunks(HourIds::BLOCK).enumerate() {
+            of_hour.lookup_block(ids, |i, holder| found(block * HourIds::BLOCK + i, holder));
+        }
     }
 
     /// The files of the hour that were covered when the counter stood at `since`, in the order in which they entered.
@@ -187,6 +197,9 @@ struct HourIds {
 }
 
 impl HourIds {
+    /// Lookups that wait for memory together: more than a core keeps on their way, few enough to stay in its first cache.
+    const BLOCK: usize = 32;
+
     fn entered(&self, path: &str) -> Option<u64> {
         self.by_path.get(path).copied()
     }
@@ -223,6 +236,26 @@ impl HourIds {
             false
         });
         first.map(|f| Holder { path: &f.path, entered: f.entered })
+    }
+
+    /// A lookup that hits reads three places far apart: table, index, id. Made step by step over a block, the first two
+    /// passes have the processor wait for many of them at once; the third finds everything near.
+    fn lookup_block<'a>(&'a self, ids: &[MessageId], mut found: impl FnMut(usize, Holder<'a>)) {
+        let mut candidates = [None; Self::BLOCK];
+        for (candidate, id) in candidates.iter_mut().zip(ids) {
+            *candidate = self.table.find(spread(*id), |_| true).copied();
+        }
+        for (candidate, id) in candidates.iter().zip(ids) {
+            // The answer isn't needed yet, and may not be dropped for that.
+            black_box(candidate.is_some_and(|at| self.ids.get(at) == *id));
+        }
+        for (i, id) in ids.iter().enumerate() {
+            if candidates[i].is_some()
+                && let Some(holder) = self.lookup(*id, |_, _| true)
+            {
+                found(i, holder);
+            }
+        }
     }
 
     /// None for a dead entry.
@@ -601,6 +634,22 @@ mod tests {
             let known = model.files.iter().any(|((h, _), (p, _))| *h == hour && **p == *path);
             assert_eq!(coverage.is_covered(&path, hour), known);
         }
+    }
+
+    #[test]
+    fn all_at_once_answers_like_one_by_one() {
+        let mut coverage = Coverage::default();
+        for (path, held) in [("a", 0..1000), ("b", 500..1500), ("c", 3000..3001)] {
+            coverage.cover(path.into(), H, &ids(held));
+        }
+        coverage.retain_live(&live(&["b", "c"]));
+        let asked = ids(0..3100);
+        let mut found = Vec::new();
+        coverage.lookup_all(H, &asked, |i, holder| found.push((i, holder)));
+        let one_by_one = asked.iter().enumerate().filter_map(|(i, id)| Some((i, coverage.lookup(H, *id)?)));
+        assert_eq!(found, one_by_one.collect::<Vec<_>>());
+        assert_eq!(found.len(), 1001);
+        coverage.lookup_all(EventHour(0), &asked, |_, _| panic!("an hour that isn't covered"));
     }
 
     #[test]
