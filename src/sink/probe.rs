@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use hashbrown::HashSet;
 use parquet::bloom_filter::Sbbf;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
+use parquet::file::reader::ChunkReader;
 
 use crate::ports::{Hits, ProbeId};
 use crate::sink::file_layout::FileLayout;
@@ -62,7 +64,7 @@ fn suspects_of_group(
 ) -> Result<Vec<MessageId>, ReadError> {
     let by_text = ids.iter().any(|id| id.text.is_some());
     let filter = match filter_range(column) {
-        Some(_) if by_text => Sbbf::read_from_column_chunk(column, fetched).map_err(|e| file.unreadable(e))?,
+        Some(range) if by_text => Some(filter(fetched, range).map_err(|e| file.unreadable(e))?),
         _ => None,
     };
     let may_hold = |id: &&ProbeId| match (&filter, &id.text) {
@@ -70,6 +72,15 @@ fn suspects_of_group(
         _ => true,
     };
     Ok(ids.iter().filter(may_hold).map(|id| id.id).collect())
+}
+
+/// A filter that isn't whole would say no to ids that are there.
+fn filter(fetched: &Fetched, range: Range<u64>) -> Result<Sbbf, ParquetError> {
+    let filter = Sbbf::from_bytes(&fetched.get_bytes(range.start, (range.end - range.start) as usize)?)?;
+    if filter.num_blocks() == 0 {
+        return Err(ParquetError::General("a bloom filter of no bytes".into()));
+    }
+    Ok(filter)
 }
 
 fn filter_range(column: &ColumnChunkMetaData) -> Option<Range<u64>> {
