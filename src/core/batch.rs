@@ -45,6 +45,8 @@ pub struct Batch {
     pub rests: Vec<Rest>,
     pub late: Vec<LateRecord>,
     pub counts: Counts,
+    /// Dead letters that the breaker doesn't count.
+    pub tombstones: u64,
     /// Written although late (policy `admit`), by topic: in no count.
     pub late_admitted: u64,
     /// Partitions whose idle flag changed.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::core::batch::{Batch, Sealed, Settled, Survey};
+use crate::core::batch::{Batch, LateRecord, Sealed, Settled, Survey};
+use crate::core::event_time::LatePolicy;
 use crate::core::identity;
 use crate::core::instance::*;
 use crate::core::lane::{self, Lanes};
@@ -37,6 +38,8 @@ pub(super) struct BatchWork {
     /// Letters sent, rows written.
     pub prepared: bool,
     pub files: Vec<AddedFile>,
+    /// Late for good: no live file held them when the batch was prepared.
+    pub late: Vec<LateRecord>,
 }
 
 /// What was posted under a commit id. All attempts are remembered: the one that is found is the truth.
@@ -133,7 +136,7 @@ impl Instance {
     pub(super) fn seal(&mut self, out: &mut Vec<Effect>) {
         let number = self.open_number;
         let sealed = self.new_open_batch().seal(&self.coverage);
-        self.begin(Work::Batch(Box::new(BatchWork { number, sealed, prepared: false, files: Vec::new() })), out);
+        self.begin(Work::Batch(Box::new(BatchWork { number, sealed, prepared: false, files: Vec::new(), late: Vec::new() })), out);
     }
 
     pub(super) fn start_anchor(&mut self, out: &mut Vec<Effect>) {
@@ -282,18 +285,24 @@ impl Instance {
     }
 
     fn prepare(&mut self, now_ms: u64, mut flight: InFlight, load: Load, settled: Settled, out: &mut Vec<Effect>) {
+        let late_letters = match self.settings.event_time.late {
+            LatePolicy::DeadLetter => settled.late.clone(),
+            LatePolicy::Admit | LatePolicy::Drop => Vec::new(),
+        };
+        if let Work::Batch(work) = &mut flight.work {
+            work.late = settled.late;
+        }
         let batch = flight.batch().expect("only batches are prepared");
-        let letters_of_late = self.settings.event_time.late == crate::core::event_time::LatePolicy::DeadLetter;
-        let late = if letters_of_late { settled.late } else { Vec::new() };
         let counts = batch.counts;
-        let judged = self.breaker.judge(self.settings.breaker, now_ms, counts.consumed(), counts.dead_lettered);
+        let letters = counts.dead_lettered - batch.tombstones;
+        let judged = self.breaker.judge(self.settings.breaker, now_ms, counts.consumed(), letters);
         if let Err(flood) = judged {
             self.in_flight = Some(flight);
             out.push(Effect::Report(Report::Flood(flood)));
             return out.push(Effect::Stop(stops::flood(flood, self.settings.breaker)));
         }
         let nothing_to_write = batch.pending.values().all(|ids| ids.is_empty());
-        if nothing_to_write && counts.dead_lettered == 0 && late.is_empty() {
+        if nothing_to_write && counts.dead_lettered == 0 && late_letters.is_empty() {
             if let Work::Batch(work) = &mut flight.work {
                 work.prepared = true;
             }
@@ -302,7 +311,7 @@ impl Instance {
         let number = flight.batch_number().expect("only batches are prepared");
         flight.ticket = self.ticket();
         flight.phase = Phase::Preparing;
-        out.push(Effect::Prepare { ticket: flight.ticket, batch: number, taken_out: settled.taken_out, late });
+        out.push(Effect::Prepare { ticket: flight.ticket, batch: number, taken_out: settled.taken_out, late: late_letters });
         self.in_flight = Some(flight);
     }
 
@@ -416,7 +425,8 @@ impl Instance {
                 }
                 self.coverage.evict_to(self.settings.hot_bytes_max);
                 let batch = work.sealed.batch;
-                self.breaker.passed(now_ms, attempt.counts.consumed(), attempt.counts.dead_lettered);
+                let letters = attempt.counts.dead_lettered - batch.tombstones;
+                self.breaker.passed(now_ms, attempt.counts.consumed(), letters);
                 let lane = lane.expect("a batch moves its lane");
                 self.mirror(&lane, Some(commit), out);
                 let ranges = batch.spans.iter().filter(|(_, s)| s.end.next_offset > s.start.next_offset);
@@ -433,6 +443,7 @@ impl Instance {
                     files: attempt.files,
                     lane,
                     batch: work.number,
+                    late: work.late,
                 }))));
                 out.push(Effect::Forget(work.number));
             }

@@ -10,8 +10,19 @@ use crate::types::*;
 pub struct RecordMeta {
     pub offset: Offset,
     pub leader_epoch: Option<i32>,
-    /// Id and event time; none for a record that can't become a row.
-    pub body: Option<(MessageId, Micros)>,
+    pub body: Body,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Body {
+    Row {
+        id: MessageId,
+        event_time: Micros,
+    },
+    /// Can't become a row: a dead letter.
+    Malformed,
+    /// A null value: a dead letter that doesn't count for the breaker.
+    Tombstone,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -52,8 +63,8 @@ impl Instance {
             assert!(record.offset >= expected, "{partition}: offset {} delivered at position {expected}", record.offset);
             verdicts.push(self.judge_one(record, partition, position.place.max_event_time));
             position.place.next_offset = record.offset + 1;
-            if let Some((_, time)) = record.body {
-                position.place.max_event_time = position.place.max_event_time.max(Some(time));
+            if let Body::Row { event_time, .. } = record.body {
+                position.place.max_event_time = position.place.max_event_time.max(Some(event_time));
             }
             position.leader_epoch = position.leader_epoch.max(record.leader_epoch);
         }
@@ -79,8 +90,9 @@ impl Instance {
     }
 
     fn judge_one(&mut self, record: &RecordMeta, partition: &TopicPartition, max_before: Option<Micros>) -> Verdict {
-        let Some((id, time)) = record.body else {
+        let Body::Row { id, event_time: time } = record.body else {
             self.open.counts.dead_lettered += 1;
+            self.open.tombstones += u64::from(record.body == Body::Tombstone);
             return Verdict::Malformed;
         };
         let hour = EventHour::of(time);

@@ -241,4 +241,6 @@ pub struct Committed {
     pub files: Vec<AddedFile>,
     pub lane: Lane,
     pub batch: BatchNumber,
+    /// Late records that weren't written.
+    pub late: Vec<LateRecord>,
 }

@@ -15,7 +15,7 @@ mod stops;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use judge::{RecordMeta, Verdict};
+pub use judge::{Body, RecordMeta, Verdict};
 pub use messages::*;
 
 use crate::core::batch::Batch;
