@@ -42,7 +42,7 @@ pub fn property_key(lane: &str) -> String {
 /// The keys of a summary, where Sluice wrote it and it names its own snapshot; none for everybody else's and for copies.
 /// A commit id that can't be read is nil, and then no lane of the snapshot can be read either.
 pub fn parse_summary(id: SnapshotId, summary: &HashMap<String, String>) -> Option<SluiceKeys> {
-    if summary.get(SNAPSHOT_ID)?.parse() != Ok(id.0) {
+    if !names_itself(id, summary) {
         return None;
     }
     let names = summary.keys().filter_map(|key| PER_LANE.iter().find_map(|prefix| key.strip_prefix(prefix)));
@@ -58,6 +58,11 @@ pub fn parse_summary(id: SnapshotId, summary: &HashMap<String, String>) -> Optio
     let lanes = lanes.collect();
     let (commit_id, retired) = head.unwrap_or_else(|_| (CommitId(0), BTreeSet::new()));
     Some(SluiceKeys { commit_id, lanes, retired })
+}
+
+/// Sluice wrote it, and for this very snapshot.
+pub fn names_itself(id: SnapshotId, summary: &HashMap<String, String>) -> bool {
+    summary.get(SNAPSHOT_ID).is_some_and(|named| named.parse() == Ok(id.0))
 }
 
 fn parse_head(summary: &HashMap<String, String>) -> Result<(CommitId, BTreeSet<LaneName>), String> {
