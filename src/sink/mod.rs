@@ -11,6 +11,8 @@ pub mod snapshot;
 pub mod storage;
 pub mod summary;
 pub mod table;
+#[cfg(test)]
+pub mod testing;
 
 /// Data files of ours, by the beginning of their name.
 pub const FILE_PREFIX: &str = "sluice-";
