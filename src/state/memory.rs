@@ -104,7 +104,7 @@ impl Budget {
         }
         let part = |of_32: u64| memory_max / 32 * of_32;
         let kafka = part(4).min(256 * MIB);
-        let cache = part(1).min(64 * MIB);
+        let cache = part(1).clamp(16 * MIB, 64 * MIB);
         let (batch, parquet, slack) = (part(4), part(3), part(8));
         let hot = memory_max - kafka - cache - 2 * batch - parquet - slack;
         let shares = Parts::default()

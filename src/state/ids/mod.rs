@@ -32,6 +32,8 @@ pub const REOPEN_AFTER: Duration = Duration::from_secs(600);
 
 /// Chunks that travel to or from the database's thread at once.
 const CHUNKS_PER_JOB: usize = 64;
+/// Extra accesses per chunk, for [`settle`].
+const SETTLE: usize = 8;
 /// Headers looked at in one step of a sweep.
 const HEADERS_PER_JOB: usize = 512;
 
@@ -84,6 +86,15 @@ impl IdStore {
     /// Whether there is a database to read from and write to.
     pub fn is_open(&self) -> bool {
         matches!(*self.slot(), Slot::Open(_))
+    }
+
+    /// What the database holds in memory at most, estimated: its cache, of which each of sled's 256 shards keeps at least
+    /// one page, and its buffers. 0 without one.
+    pub fn memory_bytes(&self) -> u64 {
+        const SHARDS: u64 = 256;
+        const PAGE: u64 = 64 << 10;
+        const BUFFERS: u64 = 4 << 20;
+        if self.is_open() { self.cache_bytes.max(SHARDS * PAGE) + BUFFERS } else { 0 }
     }
 
     /// Bytes of the database on disk; 0 without one.
@@ -211,7 +222,15 @@ impl IdStore {
         let mut index = 0;
         while index < header.chunks() {
             let until = header.chunks().min(index + CHUNKS_PER_JOB as u32);
-            let values = self.run(move |db| (index..until).map(|i| db.get(key.chunk(i))).collect::<Result<Vec<_>, _>>())?;
+            let values = self.run(move |db| {
+                let read = |i| {
+                    let at = key.chunk(i);
+                    let value = db.get(&at)?;
+                    settle(db, &at)?;
+                    Ok(value)
+                };
+                (index..until).map(read).collect::<Result<Vec<_>, sled::Error>>()
+            })?;
             if ids.capacity() == 0 {
                 ids.reserve_exact(header.ids());
             }
@@ -228,7 +247,12 @@ impl IdStore {
     }
 
     fn write(&self, values: Vec<(Vec<u8>, Vec<u8>)>) -> Option<()> {
-        self.run(move |db| values.into_iter().try_for_each(|(key, value)| db.insert(key, value).map(drop)))
+        self.run(move |db| {
+            values.into_iter().try_for_each(|(key, value)| {
+                db.insert(&key, value)?;
+                settle(db, &key)
+            })
+        })
     }
 
     fn put_all(&self, path: &str, ids: &[(MessageId, EventHour)]) -> Option<()> {
@@ -306,6 +330,13 @@ impl Loss {
     fn from_io(error: std::io::Error) -> Loss {
         Loss::Failed(error.to_string())
     }
+}
+
+/// Makes sled keep to its cache size. It counts accesses in 256 shards and evicts from a shard only once 64 more have
+/// gathered there (`lru.rs`), so that large pages stay however small the cache. A leaf holds 8 to 16 chunks: so many
+/// accesses for each of them make a shard count with every leaf.
+fn settle(db: &sled::Db, key: &[u8]) -> Result<(), sled::Error> {
+    (0..SETTLE).try_for_each(|_| db.contains_key(key).map(drop))
 }
 
 fn said_lost(loss: &Loss) {

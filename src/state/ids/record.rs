@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::types::{EventHour, MessageId};
 
 /// Ids per chunk, all but the last full.
-pub(super) const IDS_PER_CHUNK: usize = 512;
+pub(super) const IDS_PER_CHUNK: usize = 448;
 
 const FORMAT: u8 = 1;
 const CRC: usize = 4;
