@@ -1,1 +1,3 @@
-//! (under construction)
+//! Commands: the only place where concrete parts meet.
+
+pub mod produce;
