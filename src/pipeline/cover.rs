@@ -2,6 +2,7 @@
 //! has them, else from the table's message_id column.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -10,12 +11,17 @@ use crate::core::table::LiveFile;
 use crate::pipeline::effects::Ports;
 use crate::pipeline::report::Telemetry;
 use crate::ports::PortError;
+use crate::telemetry::metrics::LoadSource;
 use crate::types::*;
 
 pub struct Cover {
     wanted: BTreeSet<FilePath>,
     queue: mpsc::UnboundedSender<LiveFile>,
     covered: mpsc::Receiver<(FilePath, Option<Vec<(MessageId, EventHour)>>)>,
+    /// What was read since the queue was last empty, and since when.
+    files: u64,
+    ids: u64,
+    since: Instant,
 }
 
 impl Cover {
@@ -30,10 +36,13 @@ impl Cover {
                 }
             }
         });
-        Self { wanted: BTreeSet::new(), queue, covered }
+        Self { wanted: BTreeSet::new(), queue, covered, files: 0, ids: 0, since: Instant::now() }
     }
 
     pub fn want(&mut self, files: Vec<LiveFile>) {
+        if self.wanted.is_empty() {
+            self.since = Instant::now();
+        }
         for file in files {
             if self.wanted.insert(file.path.clone()) {
                 // the worker ends only with this value
@@ -47,6 +56,13 @@ impl Cover {
         loop {
             let (path, ids) = self.covered.recv().await?;
             self.wanted.remove(&path);
+            self.files += u64::from(ids.is_some());
+            self.ids += ids.as_ref().map_or(0, Vec::len) as u64;
+            if self.wanted.is_empty() {
+                let took_ms = self.since.elapsed().as_millis() as u64;
+                tracing::info!(event = "dedup.synced", files = self.files, ids = self.ids, took_ms, "ids of live files are in memory");
+                (self.files, self.ids) = (0, 0);
+            }
             if let Some(ids) = ids {
                 let Some(hour) = ids.first().map(|(_, hour)| *hour) else { continue };
                 let ids = ids.into_iter().filter(|(_, h)| *h == hour).map(|(id, _)| id).collect();
@@ -59,12 +75,12 @@ impl Cover {
 async fn load(ports: &Ports, telemetry: &Telemetry, file: &LiveFile) -> Option<Vec<(MessageId, EventHour)>> {
     let (store, path) = (ports.store.clone(), file.path.clone());
     if let Some(ids) = tokio::task::spawn_blocking(move || store.get(&path)).await.ok().flatten() {
-        telemetry.file_loaded("sled");
+        telemetry.file_loaded(LoadSource::Sled);
         return Some(ids);
     }
     match ports.files.read_ids(file).await {
         Ok(ids) => {
-            telemetry.file_loaded("column");
+            telemetry.file_loaded(LoadSource::Column);
             ports.keep(file.path.clone(), ids.clone()).await;
             Some(ids)
         }

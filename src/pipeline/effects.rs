@@ -16,7 +16,7 @@ use crate::error::Stop;
 use crate::pipeline::rows::{SealedRows, canonical_text};
 use crate::ports::*;
 use crate::state::dir::StateDir;
-use crate::telemetry::status::Dependencies;
+use crate::pipeline::health::Health;
 use crate::types::*;
 
 /// Everything outside the process that effects touch.
@@ -30,7 +30,7 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub state: Arc<StateDir>,
-    pub dependencies: Arc<Dependencies>,
+    pub health: Arc<Health>,
 }
 
 /// What an effect came to.
@@ -70,14 +70,14 @@ impl Ports {
             match attempt().await {
                 Ok(value) => {
                     for dependency in failed {
-                        self.dependencies.up(dependency);
+                        self.health.up(dependency);
                     }
                     return Ok(value);
                 }
                 Err(PortError::Stop(stop)) => return Err(stop),
                 Err(PortError::Down(down)) => {
                     failed.insert(down.dependency);
-                    self.dependencies.down(&down);
+                    self.health.down(&down);
                 }
             }
             tokio::time::sleep(self.jittered(wait)).await;

@@ -52,8 +52,11 @@ pub fn take_in(
     let mut errors = errors.into_iter().peekable();
     for ((i, meta), verdict) in range.zip(&metas).zip(verdicts) {
         match (meta.body, verdict) {
-            (Body::Row { id, .. }, verdict) => {
+            (Body::Row { id, event_time }, verdict) => {
                 rows.judged(&partition.topic, id, verdict);
+                if i % 16 == 0 {
+                    rows.sample(event_time, chunk.frames[i].timestamp_ms);
+                }
                 if verdict == Verdict::Late && rules.late == LatePolicy::DeadLetter {
                     rows.late_letter(late_letter(partition, chunk, i));
                 }

@@ -4,8 +4,10 @@
 mod caught_up;
 mod cover;
 mod effects;
+mod health;
 mod inbox;
 mod intake;
+mod lag;
 mod report;
 mod rows;
 
@@ -27,6 +29,7 @@ use crate::types::*;
 use caught_up::{CaughtUp, Step};
 use cover::Cover;
 pub use effects::{Names, Ports};
+pub use health::Health;
 use effects::{Done, mirror_metadata};
 use inbox::{Delivered, Inbox};
 use intake::{JUDGED_AT_ONCE, Rules, take_in};
@@ -46,6 +49,7 @@ pub struct Options {
     pub late: LatePolicy,
     pub bounds: EventTimeBounds,
     pub shutdown_timeout_ms: u64,
+    pub stall_timeout_ms: u64,
     /// End when everything that was stable at the start is committed.
     pub until_caught_up: bool,
 }
@@ -99,7 +103,7 @@ impl Pipeline {
         telemetry: Telemetry,
     ) -> Self {
         let caught_up = options.until_caught_up.then(CaughtUp::default);
-        let reporter = Reporter::new(telemetry, &options.names, ports.clone());
+        let reporter = Reporter::new(telemetry, &options.names, options.late, ports.clone());
         Self {
             core: Instance::new(settings),
             cover: Cover::start(ports.clone(), reporter.telemetry.clone()),
@@ -136,6 +140,7 @@ impl Pipeline {
                 biased;
                 changed = close.changed(), if !closing => {
                     closing = true;
+                    self.reporter.stopping();
                     if changed.is_ok() {
                         let deadline_ms = self.now() + self.options.shutdown_timeout_ms;
                         self.feed(Event::Close { deadline_ms });
@@ -168,8 +173,22 @@ impl Pipeline {
         self.core.open_bytes(self.open.bytes());
         self.feed(Event::Tick);
         self.pause_or_resume();
-        self.reporter.beat(&self.core, self.open.bytes(), self.inbox.bytes() as u64);
+        let in_flight = self.held.values().map(|held| held.rows.bytes()).sum();
+        self.reporter.beat(&self.core, self.open.bytes(), self.inbox.bytes() as u64, in_flight);
+        self.check_stall();
         self.check_caught_up();
+    }
+
+    /// A stage that makes no progress although everything answers is ours to end: a restart reads the table again.
+    fn check_stall(&mut self) {
+        let stalled_ms = self.reporter.stalled_ms(&self.core);
+        let waits = self.core.waits_for();
+        let slow = stalled_ms > self.options.stall_timeout_ms / 2;
+        self.reporter.stalled(slow.then(|| format!("{waits} since {} s", stalled_ms / 1000)));
+        if stalled_ms > self.options.stall_timeout_ms {
+            let what = format!("no progress for {} s with every dependency answering: {waits}", stalled_ms / 1000);
+            self.end = Some(Err(Stop::gave_up(what, "start again; nothing is lost. If it comes back, report it with the log")));
+        }
     }
 
     fn check_caught_up(&mut self) {
@@ -211,8 +230,8 @@ impl Pipeline {
                 }
                 self.feed(Event::Revoked { partitions: partitions.into_iter().collect(), lost });
             }
-            SourceEvent::Down(down) => self.ports.dependencies.down(&down),
-            SourceEvent::Up => self.ports.dependencies.up("kafka"),
+            SourceEvent::Down(down) => self.ports.health.down(&down),
+            SourceEvent::Up => self.ports.health.up("kafka"),
             SourceEvent::Fatal(stop) => self.end = Some(Err(stop)),
             SourceEvent::Closed => self.end = self.end.take().or(Some(Ok(End::Done))),
         }
@@ -305,7 +324,7 @@ impl Pipeline {
         self.inbox.unblock(&partition);
         match plans {
             Ok(plans) => {
-                self.ports.dependencies.up("schema registry");
+                self.ports.health.up("schema registry");
                 self.judge_with(partition, epoch, chunk, &plans);
             }
             Err(error) => self.wait_for_schema(partition, epoch, chunk, error),
@@ -317,7 +336,7 @@ impl Pipeline {
         match error {
             PortError::Stop(stop) => self.end = Some(Err(stop)),
             PortError::Down(down) => {
-                self.ports.dependencies.down(&down);
+                self.ports.health.down(&down);
                 self.inbox.block(&partition);
                 let (plans, ids) = (self.plans.clone(), schema_ids(&chunk));
                 self.resolving.spawn(async move {
@@ -404,7 +423,7 @@ impl Pipeline {
                 let reporter = self.reporter.posting(&plan);
                 self.spawn(ticket, async move {
                     let outcome = ports.post(&base, &plan, &files).await;
-                    reporter.posted(&outcome);
+                    reporter.posted(&outcome, &files);
                     Done::Event(answer(ticket, Answer::Posted(posted(outcome))))
                 });
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 
+use crate::core::batch::LateRecord;
 use crate::core::instance::Verdict;
 use crate::decode::ChunkDecoder;
 use crate::ports::Letter;
@@ -13,6 +14,9 @@ use crate::types::*;
 
 /// So many rows are decoded into one Arrow batch: more costs cache misses, fewer cost overhead a row.
 const CHUNK_ROWS: usize = 4096;
+
+/// Latency samples of one batch.
+const SAMPLES_MAX: usize = 512;
 
 /// Records of one topic in a batch, by what became of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -56,6 +60,8 @@ pub struct SealedRows {
     /// Late records that may become letters, by partition and offset.
     pub late: BTreeMap<(TopicPartition, Offset), Letter>,
     pub topics: BTreeMap<Topic, TopicCounts>,
+    /// Event time and broker timestamp (ms) of some of the records, for latencies.
+    pub samples: Vec<(Micros, Option<i64>)>,
     /// Text of the ids that are no canonical UUID: a bloom filter is asked with the text.
     pub texts: HashMap<MessageId, Arc<str>>,
 }
@@ -103,6 +109,13 @@ impl OpenRows {
             Verdict::Malformed => unreachable!("a malformed record gives no row"),
         };
         self.tags.push(tag);
+    }
+
+    /// Keeps one record's times, of which a few hundred stand for a batch.
+    pub fn sample(&mut self, event_time: Micros, broker_ms: Option<i64>) {
+        if self.rows.samples.len() < SAMPLES_MAX {
+            self.rows.samples.push((event_time, broker_ms));
+        }
     }
 
     pub fn letter(&mut self, letter: Letter) {
@@ -193,9 +206,22 @@ impl SealedRows {
         (batches, ids)
     }
 
-    /// Moves rows that turned out to be in the table from written to duplicate, topic by topic.
-    pub fn topic_counts(&self, taken_out: &BTreeMap<EventHour, BTreeSet<MessageId>>) -> BTreeMap<Topic, TopicCounts> {
+    /// What became of the records, topic by topic: rows that turned out to be in the table were duplicates, and so were
+    /// late records other than `late`.
+    pub fn topic_counts(
+        &self,
+        taken_out: &BTreeMap<EventHour, BTreeSet<MessageId>>,
+        late: &[LateRecord],
+    ) -> BTreeMap<Topic, TopicCounts> {
         let mut topics = self.topics.clone();
+        for counts in topics.values_mut() {
+            counts.duplicate += std::mem::take(&mut counts.late);
+        }
+        for record in late {
+            let counts = topics.get_mut(&record.partition.topic).expect("late records were counted");
+            counts.duplicate -= 1;
+            counts.late += 1;
+        }
         for (hour, ids) in taken_out {
             let Some(rows) = self.hours.get(hour) else { continue };
             for (id, topic) in rows.ids.iter().zip(&rows.topics).filter(|(id, _)| ids.contains(*id)) {
@@ -205,6 +231,13 @@ impl SealedRows {
             }
         }
         topics
+    }
+
+    /// Bytes of rows and letters, roughly.
+    pub fn bytes(&self) -> u64 {
+        let arrow: usize = self.hours.values().flat_map(|h| &h.batches).map(RecordBatch::get_array_memory_size).sum();
+        let letters: usize = self.letters.iter().chain(self.late.values()).map(letter_bytes).sum();
+        (arrow + letters + self.rows() * 32) as u64
     }
 
     pub fn rows(&self) -> usize {

@@ -174,8 +174,7 @@ fn with_sequence_number(mut manifests: Vec<ManifestFile>, sequence_number: i64) 
 }
 
 fn summary_of(base: &TableMetadata, plan: &SnapshotPlan, files: &[WrittenFile], id: SnapshotId) -> Summary {
-    let mut keys: HashMap<String, String> =
-        summary::print_summary(plan, id).into_iter().collect();
+    let mut keys: HashMap<String, String> = summary::print_summary(plan, id).into_iter().collect();
     keys.extend(counts_of_files(base, files));
     Summary { operation: Operation::Append, additional_properties: keys }
 }

@@ -101,6 +101,17 @@ impl InFlight {
     pub fn waits_for(&self, ticket: Ticket) -> bool {
         self.ticket == ticket
     }
+    pub fn waiting(&self) -> &'static str {
+        match &self.phase {
+            Phase::Loading => "loading the base of a commit",
+            Phase::Asking => "asking where logs begin",
+            Phase::LookingUp { .. } => "looking ids up in data files",
+            Phase::Preparing => "sending dead letters and writing data files",
+            Phase::Rewriting { .. } => "writing data files again",
+            Phase::Posting { .. } => "posting a commit",
+            Phase::BackingOff => "pausing after a conflict",
+        }
+    }
     /// Commits that may have landed or may still land.
     pub fn unsettled_commits(&self) -> Vec<CommitId> {
         self.attempts.iter().map(|a| a.commit).collect()
@@ -136,7 +147,10 @@ impl Instance {
     pub(super) fn seal(&mut self, out: &mut Vec<Effect>) {
         let number = self.open_number;
         let sealed = self.new_open_batch().seal(&self.coverage);
-        self.begin(Work::Batch(Box::new(BatchWork { number, sealed, prepared: false, files: Vec::new(), late: Vec::new() })), out);
+        self.begin(
+            Work::Batch(Box::new(BatchWork { number, sealed, prepared: false, files: Vec::new(), late: Vec::new() })),
+            out,
+        );
     }
 
     pub(super) fn start_anchor(&mut self, out: &mut Vec<Effect>) {

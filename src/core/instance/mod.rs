@@ -11,6 +11,8 @@ mod judge;
 mod messages;
 mod places;
 mod stops;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -195,6 +197,15 @@ impl Instance {
     /// An assignment was answered, or there is nothing to answer.
     pub fn is_placed(&self) -> bool {
         self.due.is_none() && self.owned.values().all(|o| o.position.is_some())
+    }
+
+    /// What the instance waits for, for whoever looks at a stall.
+    pub fn waits_for(&self) -> &'static str {
+        match &self.in_flight {
+            Some(flight) => flight.waiting(),
+            None if self.load.is_some() => "loading the table",
+            None => "records",
+        }
     }
 
     // ---- events
