@@ -130,3 +130,53 @@ fn lines_of_many_threads_never_mix() {
     });
     assert_eq!(written.lines().len(), 1600);
 }
+
+const ROLE: &str = "SLUICE_TEST_LOGS_CHILD";
+
+/// What a whole process writes, in a process of its own: `init` can be called once.
+#[test]
+fn child() {
+    let Ok(format) = std::env::var(ROLE) else { return };
+    let format = if format == "json" { Format::Json } else { Format::Text };
+    let logging = Logging { format, contained_threads: vec!["sled-io"], ..logging("info") };
+    init(&logging).unwrap();
+    init(&logging).unwrap();
+    tracing::info!(event = "service.start", "hello");
+    log::warn!(target: "librdkafka", "as hunter2");
+    for name in ["sled-io-1", "poll"] {
+        let _ = std::thread::Builder::new().name(name.into()).spawn(|| panic!("broken")).unwrap().join();
+    }
+}
+
+fn child_writes(format: &str) -> String {
+    let name = format!("{}::child", module_path!().split_once("::").expect("a module of the crate").1);
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([&name, "--exact", "--nocapture", "--test-threads=1"])
+        .env(ROLE, format)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn everything_that_a_process_says_is_json_lines_on_stderr() {
+    let text = child_writes("json");
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let said: Vec<[&str; 3]> =
+        lines.iter().map(|line| ["level", "logger", "message"].map(|key| line[key].as_str().unwrap())).collect();
+    assert_eq!(said[0], ["INFO", module_path!(), "hello"]);
+    assert_eq!(said[1], ["WARN", "librdkafka", "as ***"]);
+    assert_eq!(said[2][0], "WARN", "a contained panic");
+    assert_eq!(said[3][0], "ERROR", "any other");
+    assert_eq!(lines[3]["event"], "panic");
+    assert_eq!((&lines[3]["exception"], &lines[3]["thread"]), (&"broken".into(), &"poll".into()));
+    assert_eq!(lines.len(), 4, "{text}");
+}
+
+#[test]
+fn text_that_goes_to_no_terminal_has_no_colour() {
+    let text = child_writes("text");
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert!(!text.contains('\x1b'), "{text:?}");
+}
