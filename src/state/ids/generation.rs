@@ -41,15 +41,7 @@ impl Generation {
         Ok(generation)
     }
 
-    /// A new, empty directory behind all that were there.
-    pub(super) fn next(root: &Path, table: u128) -> io::Result<Generation> {
-        let home = home(root, table);
-        fs::create_dir_all(&home)?;
-        let number = numbers(&home)?.into_iter().max().unwrap_or(0) + 1;
-        Self::make(&home, number)
-    }
-
-    /// The directory after this one, whatever is left of this one.
+    /// A new directory behind this one, whatever is left of this one.
     pub(super) fn successor(&self) -> io::Result<Generation> {
         let home = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(home)?;

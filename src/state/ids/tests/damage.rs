@@ -169,9 +169,11 @@ fn a_directory_deleted_while_it_is_open_is_begun_anew_once() {
     put_some(&store, FILES);
     assert_eq!(right_or_absent(&store, FILES), 0);
     assert!(!store.is_open(), "twice in a short time: without it for a while");
-    assert!(matches!(*store.slot(), Slot::Lost { retry_at: Some(at) } if at > Instant::now()));
+    assert!(matches!(&*store.slot(), Slot::Lost(Lost { retry_at: Some(at), .. }) if *at > Instant::now()));
     // The while is over.
-    *store.slot() = Slot::Lost { retry_at: Some(Instant::now()) };
+    if let Slot::Lost(lost) = &mut *store.slot() {
+        lost.retry_at = Some(Instant::now());
+    }
     put_some(&store, FILES);
     assert_eq!(right_or_absent(&store, FILES), FILES.len());
 }

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use super::*;
+use crate::error::Stop;
+use crate::state::dir::{Known, StateDir};
 
 const ROLE: &str = "SLUICE_TEST_ID_STORE_CHILD";
 const ROOT: &str = "SLUICE_TEST_ID_STORE_ROOT";
@@ -40,6 +42,20 @@ fn child() {
             right_or_absent(&store, 0..100);
             store.close();
         }
+        "see a read-only directory" => {
+            become_nobody();
+            let dir = StateDir::open(&root).unwrap();
+            assert!(!dir.is_usable());
+            assert_eq!(dir.known().map(|known| known.group), Some("sluice-gold".into()), "what can be read is known");
+            dir.remember(&dir.known().unwrap());
+            dir.record_stop(&Stop::internal("x"), 0);
+            assert_eq!((dir.last_stop(), dir.ids()), (None, None));
+            let store = open(&root.join("ids"));
+            right_or_absent(&store, 0..10);
+            put_some(&store, 0..10);
+            right_or_absent(&store, 0..10);
+            store.close();
+        }
         other => panic!("no role {other}"),
     }
 }
@@ -52,6 +68,50 @@ fn limit_file_size(bytes: u64) {
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &limit), 0);
     }
+}
+
+/// Permissions don't hold root back.
+fn become_nobody() {
+    // SAFETY: plain calls with constants; the process is a child of the test and serves this role only.
+    unsafe {
+        if libc::geteuid() == 0 {
+            assert_eq!((libc::setgid(65_534), libc::setuid(65_534)), (0, 0));
+        }
+    }
+}
+
+/// Takes the right to write from all below `root`, or gives it back.
+fn set_writable(root: &Path, writable: bool) {
+    use std::os::unix::fs::PermissionsExt;
+    let entries: Vec<PathBuf> = match root.is_dir() {
+        true => fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect(),
+        false => vec![],
+    };
+    let mode = if writable { 0o755 } else { 0o555 };
+    fs::set_permissions(root, fs::Permissions::from_mode(mode)).unwrap();
+    entries.iter().for_each(|path| set_writable(path, writable));
+}
+
+#[test]
+fn a_directory_that_can_only_be_read_is_gone_on_without() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(root.path()).unwrap();
+    dir.remember(&Known {
+        table: "market_data.gold".into(),
+        table_uuid: uuid::Uuid::from_u128(TABLE),
+        group: "sluice-gold".into(),
+        topics: ["silver.a".to_string()].into(),
+        last_commit: None,
+    });
+    let store = open(&dir.ids().unwrap());
+    put_some(&store, 0..10);
+    store.close();
+    drop(dir);
+    set_writable(root.path(), false);
+    let status = child_of("see a read-only directory", root.path()).wait().unwrap();
+    set_writable(root.path(), true);
+    assert!(status.success(), "{status}");
+    assert_eq!(right_or_absent(&open(&root.path().join("ids")), 0..10), 10, "and it is as it was");
 }
 
 #[test]
