@@ -14,10 +14,13 @@ use crate::ports::PortError;
 use crate::telemetry::metrics::LoadSource;
 use crate::types::*;
 
+/// Ids of a file, each with its hour.
+type FileIds = Vec<(MessageId, EventHour)>;
+
 pub struct Cover {
     wanted: BTreeSet<FilePath>,
     queue: mpsc::UnboundedSender<LiveFile>,
-    covered: mpsc::Receiver<(FilePath, Option<Vec<(MessageId, EventHour)>>)>,
+    covered: mpsc::Receiver<(FilePath, Option<FileIds>)>,
     /// What was read since the queue was last empty, and since when.
     files: u64,
     ids: u64,
@@ -60,7 +63,13 @@ impl Cover {
             self.ids += ids.as_ref().map_or(0, Vec::len) as u64;
             if self.wanted.is_empty() {
                 let took_ms = self.since.elapsed().as_millis() as u64;
-                tracing::info!(event = "dedup.synced", files = self.files, ids = self.ids, took_ms, "ids of live files are in memory");
+                tracing::info!(
+                    event = "dedup.synced",
+                    files = self.files,
+                    ids = self.ids,
+                    took_ms,
+                    "ids of live files are in memory"
+                );
                 (self.files, self.ids) = (0, 0);
             }
             if let Some(ids) = ids {
@@ -72,7 +81,7 @@ impl Cover {
     }
 }
 
-async fn load(ports: &Ports, telemetry: &Telemetry, file: &LiveFile) -> Option<Vec<(MessageId, EventHour)>> {
+async fn load(ports: &Ports, telemetry: &Telemetry, file: &LiveFile) -> Option<FileIds> {
     let (store, path) = (ports.store.clone(), file.path.clone());
     if let Some(ids) = tokio::task::spawn_blocking(move || store.get(&path)).await.ok().flatten() {
         telemetry.file_loaded(LoadSource::Sled);

@@ -13,10 +13,10 @@ use crate::core::plan::SnapshotPlan;
 use crate::core::table::*;
 use crate::core::tripwire::{Trace, Witness};
 use crate::error::Stop;
+use crate::pipeline::health::Health;
 use crate::pipeline::rows::{SealedRows, canonical_text};
 use crate::ports::*;
 use crate::state::dir::StateDir;
-use crate::pipeline::health::Health;
 use crate::types::*;
 
 /// Everything outside the process that effects touch.
@@ -182,7 +182,11 @@ impl Ports {
     // ---- files
 
     /// Looks ids up in files, each file as often as its ids need; what sled holds isn't read from the table.
-    pub async fn probe(&self, rows: &SealedRows, lookups: Vec<Lookup>) -> Result<Vec<(EventHour, FilePath, Vec<MessageId>)>, Stop> {
+    pub async fn probe(
+        &self,
+        rows: &SealedRows,
+        lookups: Vec<Lookup>,
+    ) -> Result<Vec<(EventHour, FilePath, Vec<MessageId>)>, Stop> {
         let mut found = Vec::with_capacity(lookups.len());
         for lookup in lookups {
             let hits = match self.stored(&lookup).await {

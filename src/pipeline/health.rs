@@ -32,10 +32,7 @@ impl Health {
         self.dependencies.lock().unwrap_or_else(PoisonError::into_inner).status()
     }
 
-    fn change(
-        &self,
-        apply: impl FnOnce(&mut Dependencies, &dyn Clock) -> Option<crate::telemetry::status::Change>,
-    ) {
+    fn change(&self, apply: impl FnOnce(&mut Dependencies, &dyn Clock) -> Option<crate::telemetry::status::Change>) {
         let change = apply(&mut self.dependencies.lock().unwrap_or_else(PoisonError::into_inner), &*self.clock);
         if let Some(change) = change {
             change.log();

@@ -64,7 +64,15 @@ pub fn take_in(
             _ => {
                 let (at, error) = errors.next().expect("one error for every record without a row");
                 assert_eq!(at, i, "errors are in the order of the records");
-                rows.letter(letter(partition, chunk, i, error.stage(), error.reason.as_str(), error.message, error.schema_id));
+                rows.letter(letter(
+                    partition,
+                    chunk,
+                    i,
+                    error.stage(),
+                    error.reason.as_str(),
+                    error.message,
+                    error.schema_id,
+                ));
             }
         }
     }

@@ -28,9 +28,9 @@ use crate::types::*;
 
 use caught_up::{CaughtUp, Step};
 use cover::Cover;
+use effects::{Done, mirror_metadata};
 pub use effects::{Names, Ports};
 pub use health::Health;
-use effects::{Done, mirror_metadata};
 use inbox::{Delivered, Inbox};
 use intake::{JUDGED_AT_ONCE, Rules, take_in};
 use report::Reporter;
@@ -187,7 +187,8 @@ impl Pipeline {
         self.reporter.stalled(slow.then(|| format!("{waits} since {} s", stalled_ms / 1000)));
         if stalled_ms > self.options.stall_timeout_ms {
             let what = format!("no progress for {} s with every dependency answering: {waits}", stalled_ms / 1000);
-            self.end = Some(Err(Stop::gave_up(what, "start again; nothing is lost. If it comes back, report it with the log")));
+            self.end =
+                Some(Err(Stop::gave_up(what, "start again; nothing is lost. If it comes back, report it with the log")));
         }
     }
 
@@ -316,6 +317,7 @@ impl Pipeline {
             if !take_in(&mut self.core, &mut self.open, plans, rules, &partition, epoch, &chunk, from..to) {
                 return;
             }
+            self.reporter.judged(to - from);
             from = to;
         }
     }
@@ -487,12 +489,7 @@ impl Pipeline {
         });
     }
 
-    fn rewrite(
-        &mut self,
-        ticket: Ticket,
-        batch: BatchNumber,
-        taken_out: BTreeMap<EventHour, BTreeSet<MessageId>>,
-    ) {
+    fn rewrite(&mut self, ticket: Ticket, batch: BatchNumber, taken_out: BTreeMap<EventHour, BTreeSet<MessageId>>) {
         let held = self.held.get_mut(&batch).unwrap_or_else(|| panic!("the rows of {batch:?} are held"));
         let hours: Vec<EventHour> = taken_out.keys().copied().collect();
         for (hour, ids) in taken_out {

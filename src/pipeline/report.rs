@@ -78,12 +78,8 @@ impl Reporter {
         for topic in &names.topics {
             telemetry.metrics.records.declare_topic(topic);
         }
-        let status = Status {
-            phase: Phase::Running,
-            group: names.lane.to_string(),
-            table: names.table.clone(),
-            ..Status::default()
-        };
+        let status =
+            Status { phase: Phase::Running, group: names.lane.to_string(), table: names.table.clone(), ..Status::default() };
         let since_ms = ports.clock.monotonic_ms();
         Self {
             log_ends: LogEnds::start(ports.clone()),
@@ -115,6 +111,10 @@ impl Reporter {
     }
 
     // ---- the source
+
+    pub fn judged(&self, records: usize) {
+        self.telemetry.metrics.dedup.lookups(LookupTier::Hot, records as u64);
+    }
 
     pub fn fetched(&mut self, partition: &TopicPartition, chunk: &RecordChunk) {
         let (Some(first), Some(last)) = (chunk.frames.first(), chunk.frames.last()) else { return };
@@ -150,10 +150,6 @@ impl Reporter {
         tracing::debug!(files = lookups.len(), ids, "looking ids up in files that aren't in memory");
     }
 
-    pub fn hot_lookups(&self, lookups: u64) {
-        self.telemetry.metrics.dedup.lookups(LookupTier::Hot, lookups);
-    }
-
     // ---- the core's reports
 
     pub fn report(&mut self, report: Report, rows: Option<(&SealedRows, &BTreeMap<EventHour, BTreeSet<MessageId>>)>) {
@@ -167,15 +163,23 @@ impl Reporter {
                 );
             }
             Report::Anchored { snapshot } => {
-                tracing::info!(event = "iceberg.commit", snapshot_id = snapshot.0, kind = "anchor",
-                    "another engine's head now has a snapshot of Sluice behind it");
+                tracing::info!(
+                    event = "iceberg.commit",
+                    snapshot_id = snapshot.0,
+                    kind = "anchor",
+                    "another engine's head now has a snapshot of Sluice behind it"
+                );
             }
             Report::Fenced { reason, partitions } => {
                 self.telemetry.metrics.commits.attempted(CommitOutcome::Fenced);
                 self.status.fenced = Some(reason.clone());
                 let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
-                tracing::warn!(event = "iceberg.fenced", reason, partitions = names.join(","),
-                    "the batch was given up: it doesn't fit the table any more, its records are read again");
+                tracing::warn!(
+                    event = "iceberg.fenced",
+                    reason,
+                    partitions = names.join(","),
+                    "the batch was given up: it doesn't fit the table any more, its records are read again"
+                );
             }
             Report::Repositioned { partitions, reason } => {
                 let places: BTreeMap<String, Offset> =
@@ -188,10 +192,16 @@ impl Reporter {
                     tracing::warn!(%lane, why, "another lane of the table can't be read: it is neither carried nor touched");
                 }
             }
-            Report::Conflict { attempts } => tracing::debug!(attempts, "the commit is tried again on the table as it is now"),
+            Report::Conflict { attempts } => {
+                tracing::debug!(attempts, "the commit is tried again on the table as it is now")
+            }
             Report::Discarded { commits, reason } => {
                 let ids: Vec<String> = commits.iter().map(ToString::to_string).collect();
-                tracing::warn!(commits = ids.join(","), reason, "commits whose outcome isn't known were given up; the table decides");
+                tracing::warn!(
+                    commits = ids.join(","),
+                    reason,
+                    "commits whose outcome isn't known were given up; the table decides"
+                );
             }
             Report::Flood(flood) => {
                 tracing::error!(letters = flood.letters, records = flood.records, "dead letters above dead_letter.rate_max");
@@ -276,11 +286,8 @@ impl Reporter {
 
     fn count_topic(&self, topic: &Topic, counts: &TopicCounts) {
         let records = &self.telemetry.metrics.records;
-        let committed = metrics::TopicCounts {
-            consumed: counts.consumed(),
-            written: counts.written,
-            duplicate: counts.duplicate,
-        };
+        let committed =
+            metrics::TopicCounts { consumed: counts.consumed(), written: counts.written, duplicate: counts.duplicate };
         records.committed(topic, committed);
         records.late(topic, LateAction::Admitted, counts.late_admitted);
         let action = match self.late {

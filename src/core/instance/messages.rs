@@ -166,12 +166,6 @@ pub enum Effect {
     /// Answers `Revoked`.
     Unassign(BTreeSet<TopicPartition>),
     Reposition(Vec<(TopicPartition, Epoch, Option<Offset>)>),
-    /// Finds out where the log begins and ends.
-    CheckLog {
-        partition: TopicPartition,
-        epoch: Epoch,
-        position: Offset,
-    },
     Mirror {
         offsets: BTreeMap<TopicPartition, Offset>,
         table: u128,
