@@ -124,7 +124,7 @@ mod tests {
         {
             let duration = parse_duration(text).unwrap();
             assert_eq!(duration.as_millis(), millis, "{text}");
-            assert_eq!(show_duration(duration), text.replace("12h", "12h"), "{text}");
+            assert_eq!(show_duration(duration), text, "{text}");
         }
         assert_eq!(parse_duration("1m30s").unwrap(), Duration::from_secs(90));
         assert_eq!(parse_duration("1.5h").unwrap(), Duration::from_secs(5_400));

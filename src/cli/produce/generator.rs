@@ -45,6 +45,18 @@ pub enum Kind {
     Malformed(Malformed),
 }
 
+impl Kind {
+    /// In the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Duplicate => "duplicate",
+            Self::Late => "late",
+            Self::Malformed(way) => way.name(),
+        }
+    }
+}
+
 /// The ways in which a record can be no trade.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Malformed {
@@ -92,21 +104,22 @@ impl Malformed {
         Self::UnknownSchemaId,
     ];
 
+    /// In the ledger.
     pub fn name(self) -> &'static str {
         match self {
-            Self::BadMagic => "bad_magic",
-            Self::Truncated => "truncated",
-            Self::EnumIndex => "enum_index",
-            Self::Utf8 => "utf8",
-            Self::LengthBomb => "length_bomb",
-            Self::Overflow => "overflow",
-            Self::Trailing => "trailing",
-            Self::Empty => "empty",
-            Self::Null => "null",
-            Self::EmptyMessageId => "empty_message_id",
-            Self::Future => "future",
-            Self::Past => "past",
-            Self::UnknownSchemaId => "unknown_schema_id",
+            Self::BadMagic => "malformed:bad_magic",
+            Self::Truncated => "malformed:truncated",
+            Self::EnumIndex => "malformed:enum_index",
+            Self::Utf8 => "malformed:utf8",
+            Self::LengthBomb => "malformed:length_bomb",
+            Self::Overflow => "malformed:overflow",
+            Self::Trailing => "malformed:trailing",
+            Self::Empty => "malformed:empty",
+            Self::Null => "malformed:null",
+            Self::EmptyMessageId => "malformed:empty_message_id",
+            Self::Future => "malformed:future",
+            Self::Past => "malformed:past",
+            Self::UnknownSchemaId => "malformed:unknown_schema_id",
         }
     }
 }
