@@ -33,12 +33,15 @@ def rollback(table, args):
     return head(table)
 
 
-def delete_file(table, args):
-    """Copy-on-write delete of every row of one file."""
-    [victim] = [f for f in data_files(table) if f.file_path == args.path]
+def delete_files(table, args):
+    """Copy-on-write delete of every row of these files, in one snapshot."""
+    victims = [f for f in data_files(table) if f.file_path in args.path]
+    if len(victims) != len(args.path):
+        raise SystemExit(f"of {args.path} only {[f.file_path for f in victims]} are live")
     with table.transaction() as transaction, transaction.update_snapshot().overwrite() as producer:
-        producer.delete_data_file(victim)
-    return {**head(table), "rows": victim.record_count}
+        for victim in victims:
+            producer.delete_data_file(victim)
+    return {**head(table), "rows": sum(f.record_count for f in victims)}
 
 
 def append(table, args):
@@ -100,7 +103,7 @@ def arguments():
 
     command("files", files)
     command("rollback", rollback).add_argument("--to", type=int, required=True)
-    command("delete-file", delete_file).add_argument("--path", required=True)
+    command("delete-files", delete_files).add_argument("--path", action="append", required=True)
     sub = command("append", append)
     sub.add_argument("--count", type=int, required=True)
     sub.add_argument("--first", type=int, default=0)
