@@ -3,10 +3,13 @@
 pub mod catalog;
 pub mod foreign;
 pub mod gold;
+pub mod history;
 mod lane_json;
 pub mod listing;
 pub mod local_fs;
 mod manifests;
+pub mod read_rows;
+pub mod row_print;
 pub mod snapshot;
 pub mod storage;
 pub mod summary;

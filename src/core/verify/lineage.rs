@@ -143,7 +143,9 @@ impl<'a> Walk<'a> {
     fn ours(&mut self, position: usize, snapshot: &HistorySnapshot, keys: &Arc<SluiceKeys>) {
         let id = snapshot.view.id;
         let place = Place { snapshot: Some(id), ..Place::default() };
-        if let Some(first) = self.commit_ids.insert(keys.commit_id, id) {
+        // A nil id stands for a head that can't be read: that is said lane by lane.
+        let first = self.commit_ids.insert(keys.commit_id, id).filter(|_| keys.commit_id != CommitId(0));
+        if let Some(first) = first {
             let text = format!("commit {} is in snapshot {first} already", keys.commit_id);
             self.findings.violation(Check::CommitTwice, place, text);
         }
