@@ -213,6 +213,8 @@ pub trait DeadLetters: Send + Sync {
 pub enum SchemaAnswer {
     /// The writer's schema as JSON, and those that it references, dependencies first.
     Known { schema: Arc<str>, references: Vec<Arc<str>> },
+    /// The registry knows the id, and the schema is of another type: `PROTOBUF`, `JSON`.
+    NotAvro { schema_type: Arc<str> },
     /// The registry answers and doesn't know the id.
     Unknown,
 }
