@@ -43,6 +43,8 @@ pub struct HistorySnapshot {
     pub added_rows: u64,
     /// `deleted-records`: rows of data files that the snapshot removed.
     pub removed_rows: u64,
+    /// `added-delete-files`: files that take rows away from data files without touching them.
+    pub added_deletes: u64,
     pub stated: BTreeMap<LaneName, Stated>,
     /// Keys of the summary that hold something else than they should: (key, what is wrong).
     pub unreadable: Vec<(String, String)>,
@@ -55,8 +57,8 @@ impl HistorySnapshot {
         operation: Operation,
         summary: impl IntoIterator<Item = (&'a String, &'a String)>,
     ) -> Self {
-        let mut snapshot =
-            Self { view, operation, added_rows: 0, removed_rows: 0, stated: BTreeMap::new(), unreadable: Vec::new() };
+        let (stated, unreadable) = (BTreeMap::new(), Vec::new());
+        let mut snapshot = Self { view, operation, added_rows: 0, removed_rows: 0, added_deletes: 0, stated, unreadable };
         for (key, value) in summary {
             if let Err(wrong) = snapshot.take(key, value) {
                 snapshot.unreadable.push((key.clone(), wrong));
@@ -69,6 +71,7 @@ impl HistorySnapshot {
         match key {
             "added-records" => self.added_rows = number(value)?,
             "deleted-records" => self.removed_rows = number(value)?,
+            "added-delete-files" => self.added_deletes = number(value)?,
             _ => {
                 // A lane's name may hold dots: it is the whole rest of the key.
                 if let Some(lane) = key.strip_prefix("sluice.counts.") {

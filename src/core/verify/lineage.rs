@@ -70,6 +70,17 @@ pub struct Lineage {
     pub complete: bool,
 }
 
+impl Lineage {
+    /// Delete files apply to live files and no summary of the history told of them.
+    pub fn note_deletes(&mut self, findings: &mut Findings) {
+        if self.foreign_removal.is_none() {
+            self.foreign_removal = Some(self.snapshots as usize);
+            let text = "delete files take rows away from live files, and no snapshot of the history says since when";
+            findings.unprovable(Check::ForeignRemoval, Place::default(), text);
+        }
+    }
+}
+
 /// Judges the snapshots of one lineage. `history` is newest first, as the walk along `parent-snapshot-id` yields it.
 pub fn judge_lineage(history: &[HistorySnapshot], end: HistoryEnd, findings: &mut Findings) -> Lineage {
     let mut walk = Walk::new(history.len(), end, findings);
@@ -124,8 +135,9 @@ impl<'a> Walk<'a> {
     }
 
     fn foreign(&mut self, position: usize, snapshot: &HistorySnapshot) {
-        let HistorySnapshot { operation, added_rows, removed_rows, .. } = snapshot;
+        let HistorySnapshot { operation, added_rows, removed_rows, added_deletes, .. } = snapshot;
         let kept = match operation {
+            _ if *added_deletes > 0 => false,
             Operation::Append => true,
             Operation::Replace => added_rows == removed_rows,
             Operation::Overwrite | Operation::Delete => false,
@@ -135,7 +147,10 @@ impl<'a> Walk<'a> {
             self.findings.unprovable(
                 Check::ForeignRemoval,
                 Place { snapshot: Some(snapshot.view.id), ..Place::default() },
-                format!("another engine's {operation:?} added {added_rows} and removed {removed_rows} rows of data files"),
+                format!(
+                    "another engine's {operation:?} added {added_rows} and removed {removed_rows} rows of data files, \
+                     and added {added_deletes} delete files"
+                ),
             );
         }
     }

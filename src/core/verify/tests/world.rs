@@ -337,7 +337,15 @@ impl World {
         let parent = self.history.last().map(|s| s.view.id);
         let view = SnapshotView { id, parent, timestamp_ms: 1_767_000_000_000 + id.0, sluice };
         let unreadable = vec![];
-        self.history.push(HistorySnapshot { view, operation, added_rows, removed_rows, stated, unreadable });
+        self.history.push(HistorySnapshot {
+            view,
+            operation,
+            added_rows,
+            removed_rows,
+            added_deletes: 0,
+            stated,
+            unreadable,
+        });
     }
 
     /// The idle partition of the other lane's topic, so that its place in Kafka is known.
