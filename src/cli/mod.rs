@@ -1,13 +1,17 @@
 //! Commands: the only place where concrete parts meet.
 
 pub mod arguments;
+pub mod columns;
 mod config;
 pub mod demo;
 mod healthcheck;
 mod interrupted;
+pub mod offsets;
 pub mod output;
 pub mod produce;
 pub mod progress;
+pub mod table;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

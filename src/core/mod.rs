@@ -11,6 +11,8 @@ pub mod ids;
 pub mod instance;
 pub mod lane;
 pub mod plan;
+pub mod reset;
 pub mod roll;
 pub mod table;
 pub mod tripwire;
+pub mod verify;
