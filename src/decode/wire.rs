@@ -114,10 +114,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// Bytes read so far.
+    #[inline(always)]
     pub fn position(&self) -> usize {
         self.at
     }
 
+    #[inline(always)]
     pub fn left(&self) -> usize {
         self.body.len() - self.at
     }
@@ -134,8 +136,23 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn long_of_several_bytes(&mut self) -> Result<i64, Fault> {
+        if let Some(word) = self.body[self.at..].first_chunk() {
+            let word = u64::from_le_bytes(*word);
+            // The top bit of every byte that doesn't go on.
+            let ends = !word & 0x8080_8080_8080_8080;
+            if ends != 0 {
+                let bits = ends.trailing_zeros() + 1;
+                self.at += (bits / 8) as usize;
+                return Ok(unzigzag(sevens(word & (u64::MAX >> (64 - bits)))));
+            }
+        }
+        self.long_at_the_end_or_of_9_bytes()
+    }
+
+    #[inline(never)]
+    fn long_at_the_end_or_of_9_bytes(&mut self) -> Result<i64, Fault> {
         let mut value = 0u64;
         for (i, &byte) in self.body[self.at..].iter().take(10).enumerate() {
             if i == 9 && byte > 1 {
@@ -150,6 +167,7 @@ impl<'a> Cursor<'a> {
         Err(Fault::Truncated { needed: self.left() as u64 + 1, left: self.left() })
     }
 
+    #[inline(always)]
     pub fn int(&mut self) -> Result<i32, Fault> {
         let value = self.long()?;
         i32::try_from(value).map_err(|_| Fault::IntRange(value))
@@ -180,7 +198,7 @@ impl<'a> Cursor<'a> {
     /// A length-prefixed string.
     #[inline(always)]
     pub fn text(&mut self) -> Result<&'a str, Fault> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Fault::Utf8)
+        utf8(self.bytes()?)
     }
 
     pub fn boolean(&mut self) -> Result<bool, Fault> {
@@ -201,6 +219,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline(always)]
     pub fn symbol(&mut self, symbols: usize) -> Result<usize, Fault> {
         self.index(symbols, |index, symbols| Fault::EnumIndex { index, symbols })
     }
@@ -226,6 +245,19 @@ impl<'a> Cursor<'a> {
         };
         Ok(Some(Block { count: count.unsigned_abs(), size, start: self.at }))
     }
+}
+
+/// ASCII in words of 8 bytes, the texts of trades being short; the rest by the standard library.
+#[inline(always)]
+fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
+    let words = bytes.chunks_exact(8);
+    let tail = words.remainder().iter().fold(0, |any, byte| any | byte);
+    let any = words.fold(0, |any, word| any | u64::from_ne_bytes(word.try_into().expect("a chunk of 8 bytes")));
+    if any & 0x8080_8080_8080_8080 == 0 && tail < 0x80 {
+        // SAFETY: no byte has its top bit set, so that each is a character of ASCII, which UTF-8 contains.
+        return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
+    std::str::from_utf8(bytes).map_err(|_| Fault::Utf8)
 }
 
 /// Some elements of an array or map.
@@ -257,6 +289,15 @@ impl Block {
     }
 }
 
+/// The low seven bits of each byte, side by side.
+#[inline(always)]
+fn sevens(word: u64) -> u64 {
+    let word = word & 0x7f7f_7f7f_7f7f_7f7f;
+    let word = word & 0x007f_007f_007f_007f | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let word = word & 0x0000_3fff_0000_3fff | (word & 0x3fff_0000_3fff_0000) >> 2;
+    word & 0x0000_0000_0fff_ffff | (word & 0x0fff_ffff_0000_0000) >> 4
+}
+
 #[inline(always)]
 fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
@@ -280,6 +321,43 @@ mod tests {
         wide[9] = 0x02;
         assert_eq!(Cursor::new(&wide).long(), Err(Fault::LongVarint));
         assert_eq!(Cursor::new(&[0x80; 11]).long(), Err(Fault::LongVarint));
+    }
+
+    #[test]
+    fn every_length_of_a_long_is_read_with_and_without_bytes_behind_it() {
+        for bits in 0..64 {
+            for value in [1i64 << bits, (1i64 << bits).wrapping_sub(1), (1i64 << bits).wrapping_neg()] {
+                let mut bytes = Vec::new();
+                let mut rest = (value << 1 ^ value >> 63) as u64;
+                while rest >= 0x80 {
+                    bytes.push(rest as u8 | 0x80);
+                    rest >>= 7;
+                }
+                bytes.push(rest as u8);
+                for behind in 0..12 {
+                    let mut body = bytes.clone();
+                    body.extend(std::iter::repeat_n(0xff, behind));
+                    let mut cursor = Cursor::new(&body);
+                    assert_eq!(cursor.long(), Ok(value), "{value} before {behind}");
+                    assert_eq!(cursor.position(), bytes.len(), "{value} before {behind}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_utf8_is_a_text() {
+        let text = |bytes: &[u8]| utf8(bytes).map(str::to_owned);
+        let long = "0123456789abcdef\u{e9}0123456789\u{1f600}";
+        for cut in 0..long.len() {
+            let expected = std::str::from_utf8(&long.as_bytes()[..cut]).map(str::to_owned).map_err(|_| Fault::Utf8);
+            assert_eq!(text(&long.as_bytes()[..cut]), expected, "{cut}");
+        }
+        for at in 0..20 {
+            let mut bytes = vec![b'x'; 20];
+            bytes[at] = 0xff;
+            assert_eq!(text(&bytes), Err(Fault::Utf8), "{at}");
+        }
     }
 
     #[test]

@@ -10,8 +10,9 @@ mod writer;
 
 use std::sync::Arc;
 
-pub use op::{Op, TextSource};
-pub use skip::{Skip, SkipId, Skips};
+use op::Op;
+pub use op::SYMBOL_BYTES_MAX;
+use skip::{Skip, SkipId, Skips};
 
 use crate::decode::error::{Reason, RowError};
 

@@ -55,22 +55,32 @@ impl Entries {
 }
 
 /// A JSON string of UTF-8 bytes, escaped as serde_json does.
+#[inline]
 fn string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
+    // Over all bytes, without an early end: that is what a compiler makes vectors of.
+    match text.iter().fold(false, |any, &byte| any | is_escaped(byte)) {
+        false => out.extend_from_slice(text),
+        true => escaped(text, out),
+    }
+    out.push(b'"');
+}
+
+#[inline(always)]
+fn is_escaped(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
+fn escaped(text: &[u8], out: &mut Vec<u8>) {
     let mut plain = 0;
-    for (i, &byte) in text.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
+    for (i, &byte) in text.iter().enumerate().filter(|(_, byte)| is_escaped(**byte)) {
         out.extend_from_slice(&text[plain..i]);
         escape(byte, out);
         plain = i + 1;
     }
     out.extend_from_slice(&text[plain..]);
-    out.push(b'"');
 }
 
-#[cold]
 fn escape(byte: u8, out: &mut Vec<u8>) {
     let short = match byte {
         b'"' | b'\\' => byte,
