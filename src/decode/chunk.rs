@@ -22,6 +22,7 @@ pub struct DecodedMeta {
 
 /// A body can't give more bytes than this in one text column: a control character of a map is six characters in JSON,
 /// an enum's symbol is as long as the schema has it.
+#[inline(always)]
 fn row_bytes_max(body: usize) -> usize {
     body.saturating_mul(6).saturating_add(SYMBOL_BYTES_MAX)
 }
@@ -90,6 +91,7 @@ impl ChunkDecoder {
         row_bytes_max(body_bytes) <= TEXT_BYTES_MAX - self.text_bytes
     }
 
+    #[inline]
     pub fn rows(&self) -> usize {
         self.columns.times[0].len()
     }
@@ -104,11 +106,13 @@ impl ChunkDecoder {
     }
 
     /// The message_id of a row that wasn't taken yet.
+    #[inline]
     pub fn message_id(&self, row: usize) -> &str {
         self.columns.texts[TextColumn::MessageId as usize].get(row)
     }
 
     /// The event time of a row that wasn't taken yet.
+    #[inline]
     pub fn event_time(&self, row: usize) -> Micros {
         self.columns.times[TimeColumn::Timestamp as usize][row]
     }

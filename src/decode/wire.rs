@@ -2,6 +2,7 @@
 //! Source of the format: Apache Avro 1.12 specification, "Binary encoding".
 
 use crate::decode::error::Reason;
+use crate::decode::words;
 
 /// What is wrong with a body, without a text: cheap to pass up, worded once by [`Fault::message`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,6 +110,7 @@ pub struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    #[inline(always)]
     pub fn new(body: &'a [u8]) -> Self {
         Self { body, at: 0 }
     }
@@ -230,7 +232,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The head of the next block of an array or map; none at the end of the sequence.
-    #[inline]
+    #[inline(always)]
     pub fn block(&mut self) -> Result<Option<Block>, Fault> {
         let count = self.long()?;
         if count == 0 {
@@ -247,14 +249,10 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// ASCII in words of 8 bytes, the texts of trades being short; the rest by the standard library.
 #[inline(always)]
 fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
-    let words = bytes.chunks_exact(8);
-    let tail = words.remainder().iter().fold(0, |any, byte| any | byte);
-    let any = words.fold(0, |any, word| any | u64::from_ne_bytes(word.try_into().expect("a chunk of 8 bytes")));
-    if any & 0x8080_8080_8080_8080 == 0 && tail < 0x80 {
-        // SAFETY: no byte has its top bit set, so that each is a character of ASCII, which UTF-8 contains.
+    if words::is_ascii(bytes) {
+        // SAFETY: every byte is a character of ASCII, which UTF-8 contains.
         return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
     }
     std::str::from_utf8(bytes).map_err(|_| Fault::Utf8)
@@ -271,6 +269,7 @@ pub struct Block {
 
 impl Block {
     /// Each element takes a byte at least, so that a count above the bytes left is refused before it is believed.
+    #[inline(always)]
     pub fn bounded(self, cursor: &Cursor<'_>) -> Result<Self, Fault> {
         let left = cursor.left();
         match self.count <= left as u64 {
@@ -280,6 +279,7 @@ impl Block {
     }
 
     /// After the last element: the size that the writer said must be true, since other readers skip by it.
+    #[inline(always)]
     pub fn close(self, cursor: &Cursor<'_>) -> Result<(), Fault> {
         let is = cursor.position() - self.start;
         match self.size {

@@ -6,6 +6,8 @@
 mod op;
 mod resolve;
 mod skip;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::sync::Arc;

@@ -164,7 +164,7 @@ impl TimeUnit {
 }
 
 impl TextSource {
-    #[inline]
+    #[inline(always)]
     fn read<'a>(&self, cursor: &mut Cursor<'a>) -> Result<&'a str, Fault> {
         match self {
             TextSource::Plain => cursor.text(),

@@ -167,8 +167,8 @@ pub fn describe(schema: &Schema) -> String {
         Schema::Double => "double".into(),
         Schema::Bytes => "bytes".into(),
         Schema::String => "string".into(),
-        Schema::Array(_) => "array".into(),
-        Schema::Map(_) => "map".into(),
+        Schema::Array(array) => format!("array of {}", describe(&array.items)),
+        Schema::Map(map) => format!("map of {}", describe(&map.types)),
         Schema::Union(_) => "union".into(),
         Schema::Record(record) => format!("record {}", record.name),
         Schema::Enum(inner) => format!("enum {}", inner.name),
@@ -186,6 +186,6 @@ pub fn describe(schema: &Schema) -> String {
         Schema::LocalTimestampMicros => logical("local-timestamp-micros", "long"),
         Schema::LocalTimestampNanos => logical("local-timestamp-nanos", "long"),
         Schema::Duration => "duration".into(),
-        Schema::Ref { name } => format!("the name {name}, which nothing defines"),
+        Schema::Ref { name } => name.to_string(),
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::de::IgnoredAny;
 
+use crate::decode::words;
+
 /// A map's entries, collected to be sorted. Kept between rows so that none allocates.
 #[derive(Default)]
 pub struct Entries {
@@ -58,22 +60,16 @@ impl Entries {
 #[inline]
 fn string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    // Over all bytes, without an early end: that is what a compiler makes vectors of.
-    match text.iter().fold(false, |any, &byte| any | is_escaped(byte)) {
+    match words::needs_escape(text) {
         false => out.extend_from_slice(text),
         true => escaped(text, out),
     }
     out.push(b'"');
 }
 
-#[inline(always)]
-fn is_escaped(byte: u8) -> bool {
-    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
-}
-
 fn escaped(text: &[u8], out: &mut Vec<u8>) {
     let mut plain = 0;
-    for (i, &byte) in text.iter().enumerate().filter(|(_, byte)| is_escaped(**byte)) {
+    for (i, &byte) in text.iter().enumerate().filter(|(_, byte)| matches!(byte, ..0x20 | b'"' | b'\\')) {
         out.extend_from_slice(&text[plain..i]);
         escape(byte, out);
         plain = i + 1;
