@@ -117,15 +117,16 @@ const HEX: [u8; 256] = {
 
 /// Every record passes here: without a branch for each character.
 fn canonical_uuid(text: &[u8]) -> Option<u128> {
+    const PAIRS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
     let text: &[u8; 36] = text.try_into().ok()?;
-    let (mut bits, mut wrong) = (0u128, 0u8);
-    for at in [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34] {
+    let mut wrong = 0;
+    let bytes = PAIRS.map(|at| {
         let (high, low) = (HEX[usize::from(text[at])], HEX[usize::from(text[at + 1])]);
         wrong |= high | low;
-        bits = bits << 8 | u128::from(high << 4 | low & 0xf);
-    }
-    let hyphens = [8, 13, 18, 23].iter().all(|&at: &usize| text[at] == b'-');
-    (hyphens && wrong < 0x10).then_some(bits)
+        high << 4 | low & 0xf
+    });
+    let hyphens = [text[8], text[13], text[18], text[23]] == *b"----";
+    (hyphens && wrong < 0x10).then_some(u128::from_be_bytes(bytes))
 }
 
 fn hashed(text: &str) -> u128 {

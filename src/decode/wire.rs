@@ -200,7 +200,7 @@ impl<'a> Cursor<'a> {
     /// A length-prefixed string.
     #[inline(always)]
     pub fn text(&mut self) -> Result<&'a str, Fault> {
-        utf8(self.bytes()?)
+        words::utf8(self.bytes()?).ok_or(Fault::Utf8)
     }
 
     pub fn boolean(&mut self) -> Result<bool, Fault> {
@@ -247,15 +247,6 @@ impl<'a> Cursor<'a> {
         };
         Ok(Some(Block { count: count.unsigned_abs(), size, start: self.at }))
     }
-}
-
-#[inline(always)]
-fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
-    if words::is_ascii(bytes) {
-        // SAFETY: every byte is a character of ASCII, which UTF-8 contains.
-        return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
-    }
-    std::str::from_utf8(bytes).map_err(|_| Fault::Utf8)
 }
 
 /// Some elements of an array or map.
@@ -342,21 +333,6 @@ mod tests {
                     assert_eq!(cursor.position(), bytes.len(), "{value} before {behind}");
                 }
             }
-        }
-    }
-
-    #[test]
-    fn only_utf8_is_a_text() {
-        let text = |bytes: &[u8]| utf8(bytes).map(str::to_owned);
-        let long = "0123456789abcdef\u{e9}0123456789\u{1f600}";
-        for cut in 0..long.len() {
-            let expected = std::str::from_utf8(&long.as_bytes()[..cut]).map(str::to_owned).map_err(|_| Fault::Utf8);
-            assert_eq!(text(&long.as_bytes()[..cut]), expected, "{cut}");
-        }
-        for at in 0..20 {
-            let mut bytes = vec![b'x'; 20];
-            bytes[at] = 0xff;
-            assert_eq!(text(&bytes), Err(Fault::Utf8), "{at}");
         }
     }
 

@@ -4,9 +4,19 @@
 const TOPS: u64 = 0x8080_8080_8080_8080;
 const ONES: u64 = 0x0101_0101_0101_0101;
 
+/// The text that these bytes are, if they are UTF-8: ASCII by words, the rest by the standard library.
+#[inline(always)]
+pub fn utf8(bytes: &[u8]) -> Option<&str> {
+    if is_ascii(bytes) {
+        // SAFETY: every byte is a character of ASCII, which UTF-8 contains.
+        return Some(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
+    std::str::from_utf8(bytes).ok()
+}
+
 /// Is every byte below 0x80?
 #[inline(always)]
-pub fn is_ascii(text: &[u8]) -> bool {
+fn is_ascii(text: &[u8]) -> bool {
     fold(text, |word| word) & TOPS == 0
 }
 
@@ -57,6 +67,19 @@ mod tests {
                     assert_eq!(needs_escape(&text), escaped, "{byte:#x} at {at} of {length}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn only_utf8_is_a_text() {
+        let long = "0123456789abcdef\u{e9}0123456789\u{1f600}";
+        for cut in 0..=long.len() {
+            assert_eq!(utf8(&long.as_bytes()[..cut]), std::str::from_utf8(&long.as_bytes()[..cut]).ok(), "{cut}");
+        }
+        for at in 0..20 {
+            let mut bytes = vec![b'x'; 20];
+            bytes[at] = 0xff;
+            assert_eq!(utf8(&bytes), None, "{at}");
         }
     }
 

@@ -10,6 +10,9 @@ pub struct Entries {
     entries: Vec<Entry>,
 }
 
+/// Entries for which memory is kept from row to row.
+const KEPT_MAX: usize = 4_096;
+
 /// Key and value as byte ranges of the record's body.
 #[derive(Clone, Copy)]
 struct Entry {
@@ -18,8 +21,12 @@ struct Entry {
 }
 
 impl Entries {
+    /// Memory that one huge map took is given back.
     pub fn clear(&mut self) {
-        self.entries.clear();
+        match self.entries.capacity() > KEPT_MAX {
+            true => *self = Self::default(),
+            false => self.entries.clear(),
+        }
     }
 
     /// `key` and `value` end at these positions of the body, which is below 4 GiB.
