@@ -6,7 +6,7 @@ use arrow::error::ArrowError;
 use crate::decode::columns::{self, OptionalLongs, OptionalTexts, TEXT_BYTES_MAX, TextLists, Texts};
 use crate::decode::error::RowError;
 use crate::decode::frame::frame;
-use crate::decode::plan::Plan;
+use crate::decode::plan::{Plan, SYMBOL_BYTES_MAX};
 use crate::decode::plans::PlanSet;
 use crate::decode::rows::{self, COLUMNS, Column, DecimalColumn, SequenceColumn, TextColumn, TimeColumn};
 use crate::decode::values::json::Entries;
@@ -20,14 +20,15 @@ pub struct DecodedMeta {
     pub event_time: Micros,
 }
 
-/// A body can't give a row of more bytes than this in one column: a map's control characters are six characters each
-/// in JSON.
+/// A body can't give more bytes than this in one text column: a control character of a map is six characters in JSON,
+/// an enum's symbol is as long as the schema has it.
+#[inline(always)]
 fn row_bytes_max(body: usize) -> usize {
-    body.saturating_mul(6).saturating_add(2)
+    body.saturating_mul(6).saturating_add(SYMBOL_BYTES_MAX)
 }
 
 /// A body above this can't be decoded whatever the state of the chunk (357 MB).
-const BODY_BYTES_MAX: usize = (TEXT_BYTES_MAX - 2) / 6;
+const BODY_BYTES_MAX: usize = (TEXT_BYTES_MAX - SYMBOL_BYTES_MAX) / 6;
 
 /// Text bytes that a new chunk reserves at most for one column, however large the last one was.
 const RESERVED_BYTES_MAX: usize = 1 << 20;
@@ -36,12 +37,21 @@ const RESERVED_BYTES_MAX: usize = 1 << 20;
 pub struct ChunkDecoder {
     columns: Columns,
     rows_reserved: usize,
+    /// No text column holds more: the most that the bodies so far can have given.
+    text_bytes: usize,
+    /// The share of the row that was pushed last.
+    last_row_bytes: usize,
 }
 
 impl ChunkDecoder {
     /// `rows` is what a chunk usually has: memory is reserved for so many.
     pub fn new(rows: usize) -> Self {
-        Self { columns: Columns::with_capacity(rows, &Reserve::default()), rows_reserved: rows }
+        Self {
+            columns: Columns::with_capacity(rows, &Reserve::default()),
+            rows_reserved: rows,
+            text_bytes: 0,
+            last_row_bytes: 0,
+        }
     }
 
     /// Decodes a record's value with the plan of the schema that its frame names, and appends one row or none.
@@ -63,7 +73,11 @@ impl ChunkDecoder {
         let rows = self.rows();
         let mut cursor = Cursor::new(body);
         match self.columns.append(plan, &mut cursor, body) {
-            Ok(()) => Ok(self.last_meta()),
+            Ok(()) => {
+                self.last_row_bytes = row_bytes_max(body.len());
+                self.text_bytes += self.last_row_bytes;
+                Ok(self.last_meta())
+            }
             Err((field, fault)) => {
                 self.columns.truncate(rows);
                 Err(row_error(field, cursor.position(), fault))
@@ -74,9 +88,10 @@ impl ChunkDecoder {
     /// Can a body of so many bytes be appended? If not, take the batch first; an empty chunk has room for 357 MB.
     #[inline]
     pub fn has_room(&self, body_bytes: usize) -> bool {
-        row_bytes_max(body_bytes) <= TEXT_BYTES_MAX - self.columns.longest_text()
+        row_bytes_max(body_bytes) <= TEXT_BYTES_MAX - self.text_bytes
     }
 
+    #[inline]
     pub fn rows(&self) -> usize {
         self.columns.times[0].len()
     }
@@ -91,11 +106,13 @@ impl ChunkDecoder {
     }
 
     /// The message_id of a row that wasn't taken yet.
+    #[inline]
     pub fn message_id(&self, row: usize) -> &str {
         self.columns.texts[TextColumn::MessageId as usize].get(row)
     }
 
     /// The event time of a row that wasn't taken yet.
+    #[inline]
     pub fn event_time(&self, row: usize) -> Micros {
         self.columns.times[TimeColumn::Timestamp as usize][row]
     }
@@ -105,10 +122,12 @@ impl ChunkDecoder {
         let rows = self.rows();
         assert!(rows > 0, "pop_row on a chunk without rows");
         self.columns.truncate(rows - 1);
+        self.text_bytes -= std::mem::take(&mut self.last_row_bytes);
     }
 
     /// The rows as a batch of [`rows::schema`], in the order pushed. The chunk is empty afterwards.
     pub fn finish(&mut self) -> RecordBatch {
+        (self.text_bytes, self.last_row_bytes) = (0, 0);
         let reserve = Reserve::as_used_by(&self.columns);
         let columns = std::mem::replace(&mut self.columns, Columns::with_capacity(self.rows_reserved, &reserve));
         columns.finish().expect("every column has one value a row, texts are UTF-8 and offsets ascend")
@@ -223,11 +242,6 @@ impl Columns {
         self.sequences.iter_mut().for_each(|column| column.truncate(rows));
         self.conditions.truncate(rows);
         self.vendor_data.truncate(rows);
-    }
-
-    fn longest_text(&self) -> usize {
-        let nested = [&self.conditions.elements, &self.vendor_data.texts];
-        self.texts.iter().chain(nested).map(|texts| texts.data.len()).max().unwrap_or(0)
     }
 
     fn capacity_bytes(&self) -> usize {

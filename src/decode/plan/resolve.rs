@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use apache_avro::schema::{DecimalSchema, RecordField, RecordSchema, Schema, UnionSchema};
 
 use crate::decode::error::Reason;
-use crate::decode::plan::op::{Branch, IntegerWidth, Op, Symbols, TextBranch, TextSource, TimeUnit};
+use crate::decode::plan::op::{Branch, IntegerWidth, Op, SYMBOL_BYTES_MAX, Symbols, TextBranch, TextSource, TimeUnit};
 use crate::decode::plan::writer::{Writer, describe};
 use crate::decode::plan::{Plan, Skip, SkipId, Skips, Step, Unusable};
 use crate::decode::rows::{COLUMNS, Column};
@@ -134,7 +134,7 @@ fn read_value(writer: &Writer, column: Column, schema: &Schema) -> Option<Op> {
     match (column, schema) {
         // Avro's promotion of bytes to string; on the wire they are the same.
         (Column::Text(to), Schema::String | Schema::Bytes) => Some(Op::Text { to }),
-        (Column::Text(to), Schema::Enum(inner)) => {
+        (Column::Text(to), Schema::Enum(inner)) if inner.symbols.iter().all(|symbol| symbol.len() <= SYMBOL_BYTES_MAX) => {
             let symbols: Symbols = inner.symbols.iter().map(|symbol| symbol.as_str().into()).collect();
             Some(Op::Symbol { to, symbols })
         }

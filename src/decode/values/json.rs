@@ -2,11 +2,16 @@
 
 use serde::de::IgnoredAny;
 
+use crate::decode::words;
+
 /// A map's entries, collected to be sorted. Kept between rows so that none allocates.
 #[derive(Default)]
 pub struct Entries {
     entries: Vec<Entry>,
 }
+
+/// Entries for which memory is kept from row to row.
+const KEPT_MAX: usize = 4_096;
 
 /// Key and value as byte ranges of the record's body.
 #[derive(Clone, Copy)]
@@ -16,8 +21,12 @@ struct Entry {
 }
 
 impl Entries {
+    /// Memory that one huge map took is given back.
     pub fn clear(&mut self) {
-        self.entries.clear();
+        match self.entries.capacity() > KEPT_MAX {
+            true => *self = Self::default(),
+            false => self.entries.clear(),
+        }
     }
 
     /// `key` and `value` end at these positions of the body, which is below 4 GiB.
@@ -55,22 +64,26 @@ impl Entries {
 }
 
 /// A JSON string of UTF-8 bytes, escaped as serde_json does.
+#[inline]
 fn string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
+    match words::needs_escape(text) {
+        false => out.extend_from_slice(text),
+        true => escaped(text, out),
+    }
+    out.push(b'"');
+}
+
+fn escaped(text: &[u8], out: &mut Vec<u8>) {
     let mut plain = 0;
-    for (i, &byte) in text.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
+    for (i, &byte) in text.iter().enumerate().filter(|(_, byte)| matches!(byte, ..0x20 | b'"' | b'\\')) {
         out.extend_from_slice(&text[plain..i]);
         escape(byte, out);
         plain = i + 1;
     }
     out.extend_from_slice(&text[plain..]);
-    out.push(b'"');
 }
 
-#[cold]
 fn escape(byte: u8, out: &mut Vec<u8>) {
     let short = match byte {
         b'"' | b'\\' => byte,
