@@ -318,6 +318,14 @@ async fn a_file_is_closed_when_it_has_grown_to_the_tables_size() {
 }
 
 #[tokio::test]
+async fn one_batch_of_many_rows_is_rolled_too() {
+    let (_, files) = gold_files(&[(gold::TARGET_FILE_SIZE, "300000")]);
+    let ids = uuids(1, 40_000);
+    let written = files.write(HOUR, SEALED, vec![rows(&ids, HOUR)]).await.unwrap();
+    assert_eq!(written.iter().map(|f| f.rows).collect::<Vec<_>>(), [16_384, 16_384, 7_232]);
+}
+
+#[tokio::test]
 async fn no_rows_make_no_file() {
     let (store, files) = gold_files(&[]);
     assert!(files.write(HOUR, SEALED, vec![rows(&[], HOUR)]).await.unwrap().is_empty());
@@ -429,6 +437,15 @@ async fn an_id_is_found_in_its_own_hour_only() {
 
 /// A file as another engine may write it: no field ids unless given, large strings with an Arrow schema beside, nulls.
 fn foreign(names: [&str; 2], field_ids: Option<[i32; 2]>, rows: &[(Option<&str>, Option<Micros>)]) -> Bytes {
+    foreign_under(Compression::UNCOMPRESSED, names, field_ids, rows)
+}
+
+fn foreign_under(
+    codec: Compression,
+    names: [&str; 2],
+    field_ids: Option<[i32; 2]>,
+    rows: &[(Option<&str>, Option<Micros>)],
+) -> Bytes {
     let field = |i: usize, kind: DataType| {
         let field = Field::new(names[i], kind, true);
         match field_ids {
@@ -448,7 +465,8 @@ fn foreign(names: [&str; 2], field_ids: Option<[i32; 2]>, rows: &[(Option<&str>,
         Arc::new(rows.iter().map(|r| r.0).collect::<LargeStringArray>()),
     ];
     let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    let properties = WriterProperties::builder().set_compression(codec).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.into_inner().unwrap().into()
 }
@@ -498,6 +516,25 @@ async fn a_file_of_several_hours_answers_for_the_hour_of_each_row() {
     let all = [("a", HOUR), ("a", next), ("b", next)].map(|(id, hour)| (MessageId::of(id), hour));
     assert_eq!(files.read_ids(&file).await.unwrap(), all);
     assert_eq!(files.event_time_bounds(&file).await.unwrap(), Some((from, to)));
+}
+
+#[tokio::test]
+async fn a_file_of_any_codec_is_read() {
+    let (store, files) = gold_files(&[]);
+    let rows = [(Some("a"), Some(HOUR.bounds().0)), (Some("b"), Some(HOUR.bounds().0))];
+    let codecs = [
+        Compression::SNAPPY,
+        Compression::GZIP(Default::default()),
+        Compression::BROTLI(Default::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::ZSTD(Default::default()),
+    ];
+    for codec in codecs {
+        let content = foreign_under(codec, ["message_id", "timestamp"], None, &rows);
+        store.set("f", content.clone());
+        assert_eq!(files.read_ids(&listed("f", &content, Some(HOUR))).await.unwrap().len(), 2, "{codec}");
+    }
 }
 
 #[tokio::test]
