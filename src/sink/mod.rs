@@ -21,3 +21,5 @@ pub const FILE_PREFIX: &str = "sluice-";
 pub fn is_ours(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with(FILE_PREFIX))
 }
+
+
