@@ -254,8 +254,15 @@ mod tests {
             "0f8fad5bd9cb469fa16570867728950e",
             "0f8fad5b-d9cb-469f-a165-70867728950g",
             "0f8fad5b-d9cb-469f-a165+70867728950e",
+            "0f8fad5b-d9cb-469f-a165-7086772895é",
         ] {
             assert_ne!(MessageId::of(other), MessageId::of(canonical), "{other}");
+        }
+        for at in 0..36 {
+            for wrong in ["g", "A", ":", "/", "`", " ", "\0"].iter().filter(|c| **c != &canonical[at..=at]) {
+                let other = [&canonical[..at], wrong, &canonical[at + 1..]].concat();
+                assert_eq!(MessageId::of(&other).0, hashed(&other), "{other}");
+            }
         }
     }
 

@@ -109,6 +109,11 @@ impl Ports {
             Loaded::Table(view) => Some(Arc::new(view)),
             Loaded::Missing => None,
         };
+        if let Some(table) = &table {
+            let (store, uuid) = (self.store.clone(), table.uuid);
+            // a cache: without it ids are read from the table
+            let _ = tokio::task::spawn_blocking(move || store.use_table(uuid)).await;
+        }
         Ok(Load { table, kafka, witness })
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use iceberg::spec::{DataFile, DataFileFormat, Datum, PrimitiveLiteral, Schema};
+use iceberg::spec::{DataFile, DataFileFormat, Datum, PrimitiveLiteral, Schema, TableMetadata};
 
 use super::gold;
 use crate::core::table::LiveFile;
@@ -15,6 +15,10 @@ use crate::types::{EventHour, Micros};
 /// Which hours do the rows of a file lie in? Rows without timestamp left out.
 #[async_trait]
 pub trait RowHours: Send + Sync {
+    /// Told at every load, before any file is asked for: columns and properties may have changed.
+    fn of_table(&self, _table: &TableMetadata) -> Result<(), Stop> {
+        Ok(())
+    }
     async fn hours(&self, file: &LiveFile) -> Result<BTreeSet<EventHour>, PortError>;
 }
 

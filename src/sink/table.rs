@@ -72,6 +72,7 @@ impl IcebergTable {
     pub async fn metadata(&self) -> Result<Option<LoadedTable>, PortError> {
         let Some(loaded) = self.catalog.load().await? else { return Ok(None) };
         self.check_unchanged(&loaded.metadata)?;
+        self.rows.of_table(&loaded.metadata)?;
         Ok(Some(loaded))
     }
 

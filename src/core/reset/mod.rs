@@ -122,7 +122,7 @@ fn standing(situation: &Situation<'_>, target: &Target) -> Result<Lane, Refusal>
     match (situation.reading, target) {
         (Reading::Stopped { property: Some(lane), property_offered: true }, Target::Property) => {
             let partitions = BTreeMap::new();
-            Ok(Lane { partitions, totals: lane.totals, source: SourceIdentity::default() })
+            Ok(Lane { partitions, totals: lane.totals, ..Lane::default() })
         }
         (Reading::Stands(_), Target::Property) => Err(Refusal::PropertyNotNeeded),
         (_, Target::Property) => Err(Refusal::PropertyNotOffered),
