@@ -285,8 +285,14 @@ pub type Hits = Vec<MessageId>;
 
 #[async_trait]
 pub trait DataFiles: Send + Sync {
-    /// Writes the rows of one hour under a new path, durable when it returns. Rows in the Arrow schema of `sink::gold`.
-    async fn write(&self, hour: EventHour, rows: Vec<RecordBatch>) -> Result<Vec<WrittenFile>, PortError>;
+    /// Writes the rows of one hour under new paths, durable when it returns: the 15 columns of Silver in the table's order;
+    /// the three derived ones are added. `gold_ingestion_timestamp` is the batch's own.
+    async fn write(
+        &self,
+        hour: EventHour,
+        gold_ingestion_timestamp: Micros,
+        rows: Vec<RecordBatch>,
+    ) -> Result<Vec<WrittenFile>, PortError>;
     /// Which of `ids` are in the file in rows of `hour`? A failure is never a "no".
     async fn probe(&self, file: &LiveFile, hour: EventHour, ids: &[ProbeId]) -> Result<Hits, PortError>;
     /// Every message_id of the file with its event hour; rows without id or timestamp left out.

@@ -1,13 +1,20 @@
 //! The Gold table: its schema, its files, and the snapshots that commit them.
 
 pub mod catalog;
+pub mod data_files;
+pub mod file_layout;
+pub mod file_metrics;
 pub mod foreign;
 pub mod gold;
+pub mod ids;
 pub mod history;
 mod lane_json;
 pub mod listing;
 pub mod local_fs;
 mod manifests;
+pub mod parquet_file;
+pub mod parquet_writer;
+pub mod probe;
 pub mod read_rows;
 pub mod row_print;
 pub mod snapshot;

@@ -14,7 +14,7 @@ use iceberg::{TableRequirement, TableUpdate};
 use super::storage::{ObjectStore, StorageError};
 use super::{gold, is_ours, summary};
 use crate::core::plan::SnapshotPlan;
-use crate::core::table::{LaneName, LaneProperty};
+use crate::core::table::LaneProperty;
 use crate::ports::WrittenFile;
 use crate::types::SnapshotId;
 
@@ -174,8 +174,7 @@ fn with_sequence_number(mut manifests: Vec<ManifestFile>, sequence_number: i64) 
 }
 
 fn summary_of(base: &TableMetadata, plan: &SnapshotPlan, files: &[WrittenFile], id: SnapshotId) -> Summary {
-    let mut keys: HashMap<String, String> =
-        summary::print_summary(plan, id, &carried_watermarks(base)).into_iter().collect();
+    let mut keys: HashMap<String, String> = summary::print_summary(plan, id).into_iter().collect();
     keys.extend(counts_of_files(base, files));
     Summary { operation: Operation::Append, additional_properties: keys }
 }
@@ -206,19 +205,6 @@ fn counts_of_files(base: &TableMetadata, files: &[WrittenFile]) -> BTreeMap<Stri
     }
     keys.insert("changed-partition-count".into(), hours.len().to_string());
     keys
-}
-
-/// Watermarks as the nearest Sluice snapshot has them: a lane that is only carried keeps its own.
-fn carried_watermarks(base: &TableMetadata) -> BTreeMap<LaneName, String> {
-    let mut next = base.current_snapshot();
-    while let Some(snapshot) = next {
-        let keys = &snapshot.summary().additional_properties;
-        if summary::names_itself(SnapshotId(snapshot.snapshot_id()), keys) {
-            return summary::watermarks(keys);
-        }
-        next = snapshot.parent_snapshot_id().and_then(|id| base.snapshot_by_id(id));
-    }
-    BTreeMap::new()
 }
 
 fn requirements(base: &TableMetadata) -> Vec<TableRequirement> {

@@ -90,9 +90,16 @@ fn parse_lane(summary: &HashMap<String, String>, name: &str) -> LaneKeys {
         totals: required(summary, &key(TOTALS))?,
         source: required(summary, &key(SOURCE))?,
     };
-    let lane = Lane::try_from(json).map_err(|fault| format!("lane {name}: {fault}"))?;
+    let mut lane = Lane::try_from(json).map_err(|fault| format!("lane {name}: {fault}"))?;
+    lane.watermark = parse_watermark(summary, &key(WATERMARK))?;
     let own = parse_own(summary, name).map_err(|fault| format!("lane {name}: {fault}"))?;
     Ok(LaneEntry { lane, own })
+}
+
+fn parse_watermark(summary: &HashMap<String, String>, key: &str) -> Result<Option<Micros>, String> {
+    let Some(text) = summary.get(key) else { return Ok(None) };
+    let time = DateTime::parse_from_rfc3339(text).map_err(|e| format!("{key}: {text:?}: {e}"))?;
+    Ok(Some(time.timestamp_micros()))
 }
 
 fn parse_own(summary: &HashMap<String, String>, name: &str) -> Result<Option<OwnChange>, String> {
@@ -126,13 +133,8 @@ fn required<T: serde::de::DeserializeOwned>(summary: &HashMap<String, String>, k
     optional(summary, key)?.ok_or_else(|| format!("{key} is missing"))
 }
 
-/// Sluice's keys of the snapshot `id` that `plan` makes. `watermarks` are those of the lanes that are only carried, as the
-/// base has them.
-pub fn print_summary(
-    plan: &SnapshotPlan,
-    id: SnapshotId,
-    watermarks: &BTreeMap<LaneName, String>,
-) -> BTreeMap<String, String> {
+/// Sluice's keys of the snapshot `id` that `plan` makes.
+pub fn print_summary(plan: &SnapshotPlan, id: SnapshotId) -> BTreeMap<String, String> {
     let mut keys = BTreeMap::from([
         (SNAPSHOT_ID.to_string(), id.to_string()),
         (COMMIT_ID.to_string(), plan.commit_id.to_string()),
@@ -151,10 +153,7 @@ pub fn print_summary(
         keys.insert(format!("{EVENT_TIME}{name}"), lane_json::print(&json.event_time));
         keys.insert(format!("{TOTALS}{name}"), lane_json::print(&json.totals));
         keys.insert(format!("{SOURCE}{name}"), lane_json::print(&json.source));
-        let watermark = match &plan.own {
-            Some((own, _)) if own == name => lane.watermark(plan.watermark_delay).and_then(iso8601),
-            _ => watermarks.get(name).cloned(),
-        };
+        let watermark = lane.watermark.and_then(iso8601);
         keys.extend(watermark.map(|time| (format!("{WATERMARK}{name}"), time)));
     }
     if let Some((name, change)) = &plan.own {
@@ -171,12 +170,6 @@ fn print_own(name: &str, change: &OwnChange) -> Vec<(String, String)> {
         ],
         OwnChange::Reset(reset) => vec![(format!("{RESET}{name}"), lane_json::print(&reset_json(reset)))],
     }
-}
-
-/// `sluice.watermark.G` of every lane in a summary, as printed there.
-pub fn watermarks(summary: &HashMap<String, String>) -> BTreeMap<LaneName, String> {
-    let marks = summary.iter().filter_map(|(key, value)| Some((key.strip_prefix(WATERMARK)?, value)));
-    marks.map(|(name, value)| (LaneName::from(name), value.clone())).collect()
 }
 
 /// None beyond what a calendar can say.

@@ -19,6 +19,7 @@ fn lane() -> Lane {
             cluster_id: Some("c2x1aWNlLXRlc3QtMDAwMQ".into()),
             topics: BTreeMap::from([(Topic::from(BINANCE), "PQZ_mDxxQp-4eZ0k0o2m3w".parse().unwrap())]),
         },
+        watermark: Some(1_767_225_300_000_000),
     }
 }
 
@@ -32,7 +33,6 @@ fn plan(own: Option<(&str, OwnChange)>, lanes: &[&str]) -> SnapshotPlan {
         lanes: lanes.iter().map(|name| (LaneName::from(*name), lane())).collect(),
         own: own.map(|(name, change)| (name.into(), change)),
         retired: BTreeSet::new(),
-        watermark_delay: 300_000_000,
     }
 }
 
@@ -42,7 +42,7 @@ fn batch() -> OwnChange {
 }
 
 fn printed(plan: &SnapshotPlan) -> HashMap<String, String> {
-    print_summary(plan, SnapshotId(7), &BTreeMap::new()).into_iter().collect()
+    print_summary(plan, SnapshotId(7)).into_iter().collect()
 }
 
 fn parsed(summary: &HashMap<String, String>) -> SluiceKeys {
@@ -56,7 +56,7 @@ fn with(mut summary: HashMap<String, String>, key: &str, value: &str) -> HashMap
 
 #[test]
 fn a_batch_is_printed_as_the_interface_says() {
-    let keys = print_summary(&plan(Some(("g", batch())), &["g"]), SnapshotId(7), &BTreeMap::new());
+    let keys = print_summary(&plan(Some(("g", batch())), &["g"]), SnapshotId(7));
     let expected = [
         ("engine-name", "sluice"),
         ("engine-version", VERSION),
@@ -194,10 +194,13 @@ fn a_greater_format_is_read_by_nobody() {
 }
 
 #[test]
-fn carried_lanes_keep_the_watermark_that_their_own_commit_wrote() {
-    let carried = BTreeMap::from([(LaneName::from("other"), "2025-12-31T00:00:00.000000Z".to_string())]);
-    let keys = print_summary(&plan(Some(("g", batch())), &["g", "other"]), SnapshotId(7), &carried);
+fn a_lane_without_a_watermark_has_no_key_and_a_garbled_one_is_no_guess() {
+    let mut plan = plan(Some(("g", batch())), &["g", "other"]);
+    plan.lanes.get_mut("other").unwrap().watermark = None;
+    let keys = printed(&plan);
     assert_eq!(keys["sluice.watermark.g"], "2025-12-31T23:55:00.000000Z");
-    assert_eq!(keys["sluice.watermark.other"], "2025-12-31T00:00:00.000000Z");
-    assert_eq!(watermarks(&keys.into_iter().collect()).len(), 2);
+    assert!(!keys.contains_key("sluice.watermark.other"));
+    assert_eq!(parsed(&keys).lanes["other"].as_ref().unwrap().lane.watermark, None);
+    let fault = parsed(&with(keys, "sluice.watermark.g", "yesterday")).lanes["g"].clone().unwrap_err();
+    assert!(fault.contains("yesterday"), "{fault}");
 }

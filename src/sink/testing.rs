@@ -202,7 +202,6 @@ pub fn batch(commit: u128, name: &str, end: Offset, rows: u64) -> SnapshotPlan {
         lanes: BTreeMap::from([(name.into(), lane_at(end))]),
         own: Some((name.into(), OwnChange::Ranges { ranges, counts })),
         retired: BTreeSet::new(),
-        watermark_delay: 0,
     }
 }
 
