@@ -120,13 +120,13 @@ pub fn plan(situation: &Situation<'_>, scope: &Scope, target: &Target) -> Result
 /// The lane that the reset starts from.
 fn standing(situation: &Situation<'_>, target: &Target) -> Result<Lane, Refusal> {
     match (situation.reading, target) {
-        (Reading::Stopped { property: Some(lane), property_offered: true }, Target::Property) => {
+        (Reading::Stopped { found: None, property: Some(lane), property_offered: true }, Target::Property) => {
             let partitions = BTreeMap::new();
             Ok(Lane { partitions, totals: lane.totals, ..Lane::default() })
         }
         (Reading::Stands(_), Target::Property) => Err(Refusal::PropertyNotNeeded),
         (_, Target::Property) => Err(Refusal::PropertyNotOffered),
-        (Reading::Stands(lane), _) => Ok(lane.clone()),
+        (Reading::Stands(lane) | Reading::Stopped { found: Some(lane), .. }, _) => Ok(lane.clone()),
         (Reading::Unknown | Reading::Stopped { .. }, _) => Ok(Lane::default()),
     }
 }
@@ -205,7 +205,8 @@ fn check_openings(situation: &Situation<'_>, before: &Lane, partitions: &BTreeSe
     }
     // What the stopped lane knew and isn't named would be opened by `start`, which may skip it.
     if let Reading::Stopped { property: Some(property), .. } = situation.reading {
-        let forgotten = property.topics().into_iter().find(|topic| !partitions.iter().any(|tp| tp.topic == *topic));
+        let named = |topic: &Topic| partitions.iter().any(|tp| tp.topic == *topic);
+        let forgotten = property.topics().into_iter().find(|topic| !known.contains(topic) && !named(topic));
         if let Some(topic) = forgotten {
             return Err(Refusal::StoppedTopicLeftOut { topic });
         }
@@ -321,7 +322,7 @@ fn warn(situation: &Situation<'_>, before: &Lane, plan: &mut ResetPlan) {
     for topic in changed.into_iter().filter(|topic| is_replaced(situation, before, topic)) {
         warnings.push(format!("{topic} is another topic than the lane's: its new identity is recorded"));
     }
-    if let Reading::Stopped { .. } = situation.reading {
+    if let Reading::Stopped { found: None, .. } = situation.reading {
         warnings.push("the lane can't be read: its partitions are opened anew at these places".to_string());
     }
     plan.warnings = warnings;

@@ -182,7 +182,7 @@ fn a_topic_is_opened_whole() {
 #[test]
 fn a_lane_that_can_not_be_read_is_opened_anew_with_all_its_topics() {
     let s = Setting::new();
-    let reading = Reading::Stopped { property: Some(&s.lane), property_offered: false };
+    let reading = Reading::Stopped { found: None, property: Some(&s.lane), property_offered: false };
     let refused = s.plan(reading, "a", Target::Earliest).unwrap_err();
     assert_eq!(refused, Refusal::StoppedTopicLeftOut { topic: "b".into() });
     let plan = s.plan(reading, "*", Target::Datetime(0)).unwrap();
@@ -193,7 +193,7 @@ fn a_lane_that_can_not_be_read_is_opened_anew_with_all_its_topics() {
 #[test]
 fn the_property_is_taken_where_the_history_offers_it_and_nowhere_else() {
     let s = Setting::new();
-    let stopped = |offered| Reading::Stopped { property: Some(&s.lane), property_offered: offered };
+    let stopped = |offered| Reading::Stopped { found: None, property: Some(&s.lane), property_offered: offered };
     let plan = s.plan(stopped(true), "*", Target::Property).unwrap();
     assert_eq!(plan.lane.partitions, s.lane.partitions, "with event times, as they were");
     assert_eq!(plan.lane.totals, s.lane.totals);
@@ -214,4 +214,18 @@ fn what_does_not_exist_is_refused_by_name() {
     let mut gone = Setting::new();
     gone.logs.remove(&tp(B0));
     assert_eq!(gone.refusal("*", Target::Earliest), Refusal::NoSuchTopic { topic: "b".into() });
+}
+
+#[test]
+fn a_lane_from_before_a_topic_joined_goes_on_and_the_topic_is_opened_where_it_is_told() {
+    let s = Setting::new();
+    let mut found = lane();
+    found.partitions.remove(&tp(B0));
+    let reading = Reading::Stopped { found: Some(&found), property: Some(&s.lane), property_offered: false };
+    let refused = s.plan(reading, "a", Target::Earliest).unwrap_err();
+    assert_eq!(refused, Refusal::StoppedTopicLeftOut { topic: "b".into() });
+    let plan = s.plan(reading, "b", Target::Earliest).unwrap();
+    assert_eq!(plan.moves, [(tp(B0), Move { from: None, to: 0, asked: None })].into());
+    assert_eq!(plan.lane.partitions[&tp(A0)], found.partitions[&tp(A0)]);
+    assert_eq!(plan.lane.totals, found.totals);
 }

@@ -2,9 +2,6 @@
 //! than once (8 bytes an id, split in shards), the second looks at those ids alone, as exact strings.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
-use hashbrown::HashSet;
 
 use super::files::written_by_sluice;
 use super::finding::{Check, Findings, Place, Weight};
@@ -18,62 +15,51 @@ pub struct LiveKey<'a> {
     pub hour: EventHour,
 }
 
-/// Memory of the first pass for one row, hash table's slack included.
-pub const BYTES_PER_ROW: u64 = 18;
-
-/// Fingerprints are hashes already.
-#[derive(Default)]
-pub struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only u64 fingerprints are hashed as they are");
-    }
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-}
-
-type Fingerprints = HashSet<u64, BuildHasherDefault<AsIs>>;
+/// Memory of the first pass for one row, the slack of a growing vector included.
+pub const BYTES_PER_ROW: u64 = 16;
 
 /// First pass: which ids may occur more than once. Each shard is a pass of its own over all rows.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SuspectScan {
-    seen: Fingerprints,
-    suspects: Fingerprints,
+    seen: Vec<u64>,
+    suspects: Vec<u64>,
 }
 
 impl SuspectScan {
     pub fn row(&mut self, shard: Shard, key: &LiveKey<'_>) {
         let print = fingerprint(key.message_id);
-        if shard.holds(print) && !self.seen.insert(print) {
-            self.suspects.insert(print);
+        if shard.holds(print) {
+            self.seen.push(print);
         }
     }
 
     /// Between two shards.
     pub fn end_shard(&mut self) {
+        self.seen.sort_unstable();
+        let again = self.seen.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+        self.suspects.extend(again);
+        self.suspects.dedup();
         self.seen.clear();
     }
 
     /// The second pass, over all rows once more; none where nothing is suspect.
-    pub fn into_exact(self) -> Option<ExactScan> {
+    pub fn into_exact(mut self) -> Option<ExactScan> {
+        self.suspects.sort_unstable();
         (!self.suspects.is_empty()).then(|| ExactScan { suspects: self.suspects, found: BTreeMap::new() })
     }
 }
 
 /// Second pass: the suspects, exactly.
+#[derive(Clone, Debug)]
 pub struct ExactScan {
-    suspects: Fingerprints,
+    /// Ascending.
+    suspects: Vec<u64>,
     found: BTreeMap<Key, BTreeMap<EventHour, Vec<FilePath>>>,
 }
 
 impl ExactScan {
     pub fn row(&mut self, file: &FilePath, key: &LiveKey<'_>) {
-        if self.suspects.contains(&fingerprint(key.message_id)) {
+        if self.suspects.binary_search(&fingerprint(key.message_id)).is_ok() {
             let hours = self.found.entry(Key::of(key.message_id)).or_default();
             hours.entry(key.hour).or_default().push(file.clone());
         }

@@ -11,7 +11,7 @@
 mod commits;
 mod passes;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use commits::Commits;
 use passes::{Pass, Standing};
@@ -22,7 +22,7 @@ use super::key::{HourKey, Key, RowPrint, Shard, fingerprint};
 use super::lineage::Lineage;
 use crate::types::*;
 
-/// Memory of the audit for one row of Gold, hash table's slack included.
+/// Memory of the audit for one row of Gold, slack of the tree included.
 pub const BYTES_PER_ROW: u64 = 160;
 
 /// What Kafka says of a partition now.
@@ -104,8 +104,8 @@ pub struct LogAudit {
     commits: Commits,
     shard: Shard,
     files: Vec<FilePath>,
-    gold: HashMap<HourKey, GoldEntry>,
-    mismatches: HashMap<HourKey, Mismatch>,
+    gold: BTreeMap<HourKey, GoldEntry>,
+    mismatches: BTreeMap<HourKey, Mismatch>,
     absent: BTreeMap<HourKey, Vec<Absence>>,
     /// Absent records from before the known history.
     absent_before: u64,
@@ -136,8 +136,8 @@ impl LogAudit {
             commits: plan.commits,
             shard: Shard::WHOLE,
             files: Vec::new(),
-            gold: HashMap::new(),
-            mismatches: HashMap::new(),
+            gold: BTreeMap::new(),
+            mismatches: BTreeMap::new(),
             absent: BTreeMap::new(),
             absent_before: 0,
             records: 0,
@@ -300,7 +300,6 @@ impl LogAudit {
     fn judge_gold(&self, findings: &mut Findings) {
         let wrong = self.gold.iter().filter(|(_, row)| !(row.matched && row.equal));
         let wrong = wrong.filter(|(_, row)| written_by_sluice(&self.files[row.file as usize]));
-        let wrong: BTreeMap<&HourKey, &GoldEntry> = wrong.collect();
         // The record that a row stems from may be one that nobody can read any more.
         let weight = if self.excuse.is_some() { Weight::Unprovable } else { Weight::Violation };
         let excuse = self.excuse.map(|e| format!(" ({e})")).unwrap_or_default();
