@@ -8,8 +8,10 @@ mod healthcheck;
 mod interrupted;
 pub mod offsets;
 pub mod output;
+pub mod parts;
 pub mod produce;
 pub mod progress;
+mod run;
 pub mod table;
 pub mod verify;
 
@@ -64,6 +66,7 @@ impl Global {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    Run(run::RunArgs),
     Produce(produce::ProduceArgs),
     /// Check or show the configuration
     #[command(subcommand)]
@@ -80,6 +83,7 @@ pub enum Command {
 pub async fn run(cli: Cli) -> Finished {
     let Cli { global, command } = cli;
     match command {
+        Command::Run(args) => args.run(&global).await,
         Command::Produce(args) => args.run(&global).await,
         Command::Config(command) => command.run(&global),
         Command::Healthcheck(args) => args.run(&global).await,

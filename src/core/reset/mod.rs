@@ -36,6 +36,8 @@ pub enum Reading<'a> {
     Unknown,
     /// The lane can't be read, and something knows it. The property is offered where the walk ended at an expired snapshot.
     Stopped {
+        /// The lane as the snapshots have it, where the property knows more topics than they do.
+        found: Option<&'a Lane>,
         property: Option<&'a Lane>,
         property_offered: bool,
     },

@@ -332,6 +332,10 @@ impl IdStore {
 }
 
 impl DedupStore for IdStore {
+    fn use_table(&self, uuid: u128) {
+        assert_eq!(uuid, self.table, "one store serves one table");
+    }
+
     fn get(&self, path: &str) -> Option<Vec<(MessageId, EventHour)>> {
         let key = FileKey::of(self.table, path);
         let header = self.header(key, path).filter(|header| header.finished)?;
