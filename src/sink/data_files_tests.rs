@@ -691,3 +691,59 @@ async fn no_damage_of_a_file_makes_the_reader_panic() {
     }
     assert!(refused > 100, "{refused} of 1,200 answers were refusals");
 }
+
+// ------------------------------------------------------------------------------------------------------- in a table
+
+/// Rows of a committed table that Iceberg's own reader finds for a filter. It prunes by the bounds in our manifests.
+async fn scanned(metadata: &TableMetadata, filter: iceberg::expr::Predicate) -> usize {
+    let table = iceberg::table::Table::builder()
+        .metadata(metadata.clone())
+        .identifier(iceberg::TableIdent::from_strs(["market_data", "gold"]).unwrap())
+        .file_io(iceberg::io::FileIO::new_with_fs())
+        .runtime(iceberg::Runtime::current())
+        .build()
+        .unwrap();
+    let rows = table.scan().with_filter(filter).build().unwrap().to_arrow().await.unwrap();
+    rows.try_fold(0, |n, batch| async move { Ok(n + batch.num_rows()) }).await.unwrap()
+}
+
+#[tokio::test]
+async fn another_engine_finds_every_committed_row_by_filters_that_prune_files() {
+    use crate::sink::testing::{World, batch, view};
+    use iceberg::expr::Reference;
+
+    let world = World::new().await;
+    let files = GoldFiles::new(Arc::new(crate::sink::local_fs::LocalFs));
+    files.use_layout(FileLayout::of(&world.loaded().await.metadata).unwrap());
+    let hours = [HOUR, EventHour(HOUR.0 + 1), EventHour(HOUR.0 + 30)];
+    let mut written = Vec::new();
+    for (seed, hour) in hours.iter().enumerate() {
+        written.extend(files.write(*hour, SEALED, batches(&uuids(seed as u64, 500), *hour)).await.unwrap());
+    }
+    world.commit(&batch(1, "g", 1_500, 1_500), &written).await;
+
+    let listed = view(&world.table).await;
+    assert_eq!(listed.live.len(), 3);
+    for (seed, hour) in hours.iter().enumerate() {
+        let file = listed.live.of_hour(*hour).next().unwrap();
+        let ids = uuids(seed as u64, 500);
+        assert_eq!(files.read_ids(file).await.unwrap(), ids.iter().map(|id| (id_of(id), *hour)).collect::<Vec<_>>());
+        assert_eq!(files.probe(file, *hour, &asked(&ids[7..9])).await.unwrap().len(), 2);
+        assert!(files.exists(&file.path).await.unwrap());
+    }
+    let metadata = world.loaded().await.metadata;
+    let found = async |filter| scanned(&metadata, filter).await;
+    for id in uuids(1, 500).iter().step_by(50) {
+        assert_eq!(found(Reference::new("message_id").equal_to(Datum::string(id))).await, 1);
+    }
+    let (from, to) = hours[1].bounds();
+    let time = || Reference::new("timestamp");
+    let of_hour = time().greater_than_or_equal_to(Datum::long(from)).and(time().less_than(Datum::long(to)));
+    assert_eq!(found(of_hour).await, 500);
+    assert_eq!(found(Reference::new("trade_id").equal_to(Datum::string("trade-with-a-long-name-000000499"))).await, 3);
+    assert_eq!(found(Reference::new("price").equal_to(Datum::decimal_from_str("-0.00000005").unwrap())).await, 3);
+    let date = Datum::date(hours[2].exchange_date());
+    assert_eq!(found(Reference::new("exchange_date").equal_to(date)).await, 500);
+    assert_eq!(found(Reference::new("vendor_data").is_null()).await, 1_200);
+    assert_eq!(found(Reference::new("gold_ingestion_timestamp").equal_to(Datum::timestamptz_micros(SEALED))).await, 1_500);
+}
