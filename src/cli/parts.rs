@@ -9,7 +9,7 @@ use crate::config::{self, Config};
 use crate::decode::EventTimeBounds;
 use crate::decode::registry::{Credentials, Registry, RegistryConfig};
 use crate::error::Stop;
-use crate::ports::{Clock, Random};
+use crate::ports::{Clock, PortError, Random};
 use crate::sink::catalog::{Catalog, TableName, sqlite::SqliteCatalog};
 use crate::sink::data_files::GoldFiles;
 use crate::sink::local_fs::{LocalFs, folder_uri};
@@ -131,4 +131,28 @@ pub fn millis(duration: Duration) -> u64 {
 
 pub fn bounds(event_time: &config::EventTime) -> EventTimeBounds {
     EventTimeBounds { future_max: micros(event_time.future_max), past_max: micros(event_time.past_max) }
+}
+
+/// How often a one-shot command asks a dependency that doesn't answer, and how long it pauses between.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Asks a dependency for a command that ends: a few times, then gives up (exit 5).
+pub async fn once<T, F>(attempt: impl Fn() -> F) -> Result<T, Stop>
+where
+    F: Future<Output = Result<T, PortError>>,
+{
+    let mut tries = 1;
+    loop {
+        match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(PortError::Stop(stop)) => return Err(stop),
+            Err(PortError::Down(down)) if tries == TRIES => {
+                let remedy = format!("see that the {} answers, then try again", down.dependency);
+                return Err(Stop::gave_up(down.to_string(), remedy));
+            }
+            Err(PortError::Down(_)) => tries += 1,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
