@@ -1,0 +1,95 @@
+//! SIGKILL at any moment changes nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::common::trade::Chance;
+use crate::common::*;
+
+const KILLS: usize = 20;
+const RATE: u64 = 20_000;
+
+/// Produces `RATE` trades a second over all partitions, 2 % of them copies, until told to end. The event time runs with
+/// the records: an hour in 100 s.
+fn produce_until(world: &World, end: Arc<AtomicBool>, sent: Arc<AtomicU64>) -> std::thread::JoinHandle<()> {
+    let producer = world.producer();
+    let partitions: Vec<_> = world.partitions().into_iter().collect();
+    std::thread::spawn(move || {
+        let begun = Instant::now();
+        let mut chance = Chance(20);
+        let mut n = 0u64;
+        while !end.load(Ordering::Relaxed) {
+            let due = (begun.elapsed().as_secs_f64() * RATE as f64) as u64;
+            while n < due {
+                let number = if n > 100 && chance.one_in(50) { n - chance.below(n.min(1_000_000)) } else { n };
+                let (topic, partition) = &partitions[chance.below(partitions.len() as u64) as usize];
+                producer.trade(topic, *partition, Draft::new(number, T0 + number as i64 * HOUR / (100 * RATE as i64)));
+                n += 1;
+            }
+            sent.store(n, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        producer.settle();
+    })
+}
+
+#[test]
+fn twenty_kills_at_random_moments_lose_nothing_and_double_nothing() {
+    let world = World::new("kills", &[("binance", 2), ("kraken", 2)]);
+    let end = Arc::new(AtomicBool::new(false));
+    let sent = Arc::new(AtomicU64::new(0));
+    let producing = produce_until(&world, end.clone(), sent.clone());
+    let begun = Instant::now();
+    let mut chance = Chance(6);
+    let mut report = Vec::new();
+    let commits = || world.table.load().map_or(0, |m| m.commits(&world.group).len());
+    let mut sluice = world.start(1);
+    for kill in 1..=KILLS {
+        let before = commits();
+        // At least one commit survives between two kills; then a moment anywhere in the next interval.
+        world.wait_commits(before, 1 + chance.below(2) as usize, &mut sluice);
+        std::thread::sleep(Duration::from_millis(chance.below(1_200)));
+        sluice.assert_alive();
+        let last = sluice.last_event();
+        sluice.kill();
+        let after = commits();
+        let phase = last.map_or_else(
+            || "no event yet".to_owned(),
+            |e| format!("{:>4} ms behind {}", e.at.elapsed().as_millis(), e.name()),
+        );
+        report.push(format!("kill {kill:>2}: {phase}, {} commits since the kill before", after - before));
+        sluice = world.start(1);
+    }
+    end.store(true, Ordering::Relaxed);
+    producing.join().expect("the producer ends well");
+    let rate = sent.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
+    println!("{}\n{:.0} records/s were produced meanwhile", report.join("\n"), rate);
+    assert!(rate > RATE as f64 * 0.8, "records came at {rate:.0}/s only");
+    world.drain(&mut [&mut sluice]);
+    sluice.terminate();
+    let survived = commits();
+    assert!(survived >= KILLS, "{survived} commits survived between {KILLS} kills");
+    world.check();
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once_and_the_next_start_loses_nothing() {
+    let world = World::new("terminate", &[("binance", 2)]);
+    let end = Arc::new(AtomicBool::new(false));
+    let producing = produce_until(&world, end.clone(), Arc::default());
+    for _ in 0..3 {
+        let mut sluice = world.start(1);
+        let before = world.table.load().map_or(0, |m| m.commits(&world.group).len());
+        world.wait_commits(before, 1, &mut sluice);
+        sluice.signal(libc::SIGTERM);
+        sluice.signal(libc::SIGTERM);
+        sluice.wait();
+    }
+    end.store(true, Ordering::Relaxed);
+    producing.join().expect("the producer ends well");
+    let mut sluice = world.start(1);
+    world.drain(&mut [&mut sluice]);
+    sluice.terminate();
+    world.check();
+}

@@ -1,0 +1,19 @@
+//! The main job as an operator sees it: the built binary on a real Kafka and schema registry, judged by an oracle that
+//! knows what was produced, by foreign readers of the table, and by `sluice verify --deep`.
+//!
+//! One program, so that it is linked once; the modules are the themes.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod clean;
+mod engines;
+mod groups;
+mod kills;
+mod late;
+mod letters;
+mod outages;
+mod starts;
+mod transactions;
+
+mod harness;
