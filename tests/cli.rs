@@ -74,6 +74,16 @@ fn a_librdkafka_property_that_sluice_depends_on_can_not_be_set_through_its_own_k
 }
 
 #[test]
+fn a_property_that_would_break_a_guarantee_and_one_that_nobody_knows_are_refused_by_the_check() {
+    for (property, value) in [("enable.auto.commit", "true"), ("bogus.property", "1"), ("socket.timeout.ms", "soon")] {
+        let set = format!("kafka.properties.{property}={value}");
+        let output = sluice(CONFIG, &["config", "check", "--set", &set]);
+        assert_eq!(code(&output), 2, "{property}");
+        assert!(stderr(&output).contains(property), "{property}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn the_effective_settings_are_shown_with_their_origin_and_without_secrets() {
     let output = sluice(CONFIG, &["config", "show", "--output", "json", "--set", "gold.commit_interval=7s"]);
     assert_eq!(code(&output), 0);
