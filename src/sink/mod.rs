@@ -21,5 +21,3 @@ pub const FILE_PREFIX: &str = "sluice-";
 pub fn is_ours(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with(FILE_PREFIX))
 }
-
-
