@@ -12,6 +12,7 @@ use crate::error::Stop;
 use crate::ports::{Clock, PortError, Random};
 use crate::sink::catalog::{Catalog, TableName, sqlite::SqliteCatalog};
 use crate::sink::data_files::GoldFiles;
+use crate::sink::file_layout::FileLayout;
 use crate::sink::local_fs::{LocalFs, folder_uri};
 use crate::sink::storage::ObjectStore;
 use crate::sink::table::IcebergTable;
@@ -80,7 +81,12 @@ impl Lake {
             Arc::new(SqliteCatalog::new(name, PathBuf::from(&iceberg.uri), warehouse, store.clone()));
         let files = Arc::new(GoldFiles::new(store.clone()));
         let random = Arc::new(SystemRandom);
+        let (laid_out, name) = (files.clone(), iceberg.table.to_string());
         let table = IcebergTable::new(catalog.clone(), store.clone(), files.clone(), clock, random);
+        let table = table.telling(move |metadata| {
+            laid_out.use_layout(FileLayout::of(metadata).map_err(|error| error.into_stop(&name))?);
+            Ok(())
+        });
         Ok(Self { store, catalog, files, table: Arc::new(table) })
     }
 }
