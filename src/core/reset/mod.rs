@@ -34,9 +34,13 @@ pub enum Reading<'a> {
     Stands(&'a Lane),
     /// The table has never known the lane: everything is an opening.
     Unknown,
-    /// The lane can't be read, and something knows it. The property is offered where the walk ended at an expired snapshot.
+    /// It can't be known where the lane stands.
     Stopped {
+        /// The lane as the history has it, where that was readable and something else contradicts it.
+        found: Option<&'a Lane>,
+        /// The property's, where there is one and it can be read.
         property: Option<&'a Lane>,
+        /// Whether the property may be gone on from: the walk ended at an expired snapshot.
         property_offered: bool,
     },
 }
@@ -70,6 +74,8 @@ pub struct Situation<'a> {
     /// The configured topics: what `--all-topics` means beside those of the lane.
     pub topics: &'a [Topic],
     pub late: LateRows,
+    /// `event_time.watermark_delay`
+    pub watermark_delay: Micros,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -113,6 +119,9 @@ pub fn plan(situation: &Situation<'_>, scope: &Scope, target: &Target) -> Result
         apply(situation, &before, tp, place, target, &mut plan);
     }
     record_identity(situation, &mut plan);
+    // Here it may go back, and there is none where no partition has a record before its place.
+    let begun = plan.lane.partitions.values().any(|p| p.max_event_time.is_some());
+    plan.lane.watermark = plan.lane.advanced_watermark(situation.watermark_delay).filter(|_| begun);
     warn(situation, &before, &mut plan);
     Ok(plan)
 }
@@ -122,7 +131,7 @@ fn standing(situation: &Situation<'_>, target: &Target) -> Result<Lane, Refusal>
     match (situation.reading, target) {
         (Reading::Stopped { found: None, property: Some(lane), property_offered: true }, Target::Property) => {
             let partitions = BTreeMap::new();
-            Ok(Lane { partitions, totals: lane.totals, source: SourceIdentity::default() })
+            Ok(Lane { partitions, totals: lane.totals, ..Lane::default() })
         }
         (Reading::Stands(_), Target::Property) => Err(Refusal::PropertyNotNeeded),
         (_, Target::Property) => Err(Refusal::PropertyNotOffered),
