@@ -303,6 +303,8 @@ pub trait DataFiles: Send + Sync {
 /// The read-through cache of ids per data file. It can be empty or gone at any time: that costs time only, so nothing
 /// here fails.
 pub trait DedupStore: Send + Sync {
+    /// Told at every load: what is kept of another table never answers for this one.
+    fn use_table(&self, uuid: u128);
     fn get(&self, path: &str) -> Option<Vec<(MessageId, EventHour)>>;
     fn put(&self, path: &str, ids: &[(MessageId, EventHour)]);
     /// Forgets every file that `keep` refuses.

@@ -8,8 +8,10 @@ mod healthcheck;
 mod interrupted;
 pub mod offsets;
 pub mod output;
+pub mod parts;
 pub mod produce;
 pub mod progress;
+mod run;
 pub mod table;
 pub mod verify;
 
@@ -64,6 +66,15 @@ impl Global {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    Demo(demo::DemoArgs),
+    Run(run::RunArgs),
+    /// Make, describe and list the Gold table
+    #[command(subcommand)]
+    Table(table::TableCommand),
+    /// Show and move the offsets that the table holds
+    #[command(subcommand)]
+    Offsets(offsets::command::OffsetsCommand),
+    Verify(verify::VerifyArgs),
     Produce(produce::ProduceArgs),
     /// Check or show the configuration
     #[command(subcommand)]
@@ -80,6 +91,11 @@ pub enum Command {
 pub async fn run(cli: Cli) -> Finished {
     let Cli { global, command } = cli;
     match command {
+        Command::Demo(args) => args.run(&*demo::lake::opener()).await,
+        Command::Run(args) => args.run(&global).await,
+        Command::Table(command) => command.run(&global).await,
+        Command::Offsets(command) => command.run(&global).await,
+        Command::Verify(args) => args.run(&global).await,
         Command::Produce(args) => args.run(&global).await,
         Command::Config(command) => command.run(&global),
         Command::Healthcheck(args) => args.run(&global).await,

@@ -9,6 +9,7 @@ use arrow::datatypes::FieldRef;
 use arrow::error::ArrowError;
 
 use crate::decode::values::decimal::{PRECISION, SCALE};
+use crate::decode::words;
 
 /// A text column never holds more: Arrow's offsets are 32 bits.
 pub const TEXT_BYTES_MAX: usize = i32::MAX as usize;
@@ -46,7 +47,7 @@ impl Texts {
     #[inline]
     pub fn get(&self, i: usize) -> &str {
         let bytes = &self.data[self.offsets[i] as usize..self.offsets[i + 1] as usize];
-        std::str::from_utf8(bytes).expect("only UTF-8 is appended")
+        words::utf8(bytes).expect("only UTF-8 is appended")
     }
 
     #[inline]

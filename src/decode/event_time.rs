@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(reason(NOW_MS, Some(NOW_MS), 0), Some(Reason::PastTimestamp));
         assert_eq!(reason(NOW * 1000, Some(NOW_MS), 0), Some(Reason::FutureTimestamp));
         for extreme in [i64::MIN, -1] {
-            assert_eq!(reason(extreme, Some(i64::MIN), 0).is_some(), true, "{extreme}");
+            assert!(reason(extreme, Some(i64::MIN), 0).is_some(), "{extreme}");
         }
         assert_eq!(reason(i64::MIN, Some(i64::MAX), 0), Some(Reason::PastTimestamp));
         assert_eq!(reason(i64::MAX, Some(i64::MIN), 0), Some(Reason::FutureTimestamp));

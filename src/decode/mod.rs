@@ -13,6 +13,7 @@ pub mod registry;
 pub mod rows;
 mod values;
 mod wire;
+mod words;
 
 pub use chunk::{ChunkDecoder, DecodedMeta};
 pub use error::{Reason, RowError};

@@ -2,6 +2,7 @@
 //! Source of the format: Apache Avro 1.12 specification, "Binary encoding".
 
 use crate::decode::error::Reason;
+use crate::decode::words;
 
 /// What is wrong with a body, without a text: cheap to pass up, worded once by [`Fault::message`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,15 +110,18 @@ pub struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    #[inline(always)]
     pub fn new(body: &'a [u8]) -> Self {
         Self { body, at: 0 }
     }
 
     /// Bytes read so far.
+    #[inline(always)]
     pub fn position(&self) -> usize {
         self.at
     }
 
+    #[inline(always)]
     pub fn left(&self) -> usize {
         self.body.len() - self.at
     }
@@ -134,8 +138,23 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn long_of_several_bytes(&mut self) -> Result<i64, Fault> {
+        if let Some(word) = self.body[self.at..].first_chunk() {
+            let word = u64::from_le_bytes(*word);
+            // The top bit of every byte that doesn't go on.
+            let ends = !word & 0x8080_8080_8080_8080;
+            if ends != 0 {
+                let bits = ends.trailing_zeros() + 1;
+                self.at += (bits / 8) as usize;
+                return Ok(unzigzag(sevens(word & (u64::MAX >> (64 - bits)))));
+            }
+        }
+        self.long_at_the_end_or_of_9_bytes()
+    }
+
+    #[inline(never)]
+    fn long_at_the_end_or_of_9_bytes(&mut self) -> Result<i64, Fault> {
         let mut value = 0u64;
         for (i, &byte) in self.body[self.at..].iter().take(10).enumerate() {
             if i == 9 && byte > 1 {
@@ -150,6 +169,7 @@ impl<'a> Cursor<'a> {
         Err(Fault::Truncated { needed: self.left() as u64 + 1, left: self.left() })
     }
 
+    #[inline(always)]
     pub fn int(&mut self) -> Result<i32, Fault> {
         let value = self.long()?;
         i32::try_from(value).map_err(|_| Fault::IntRange(value))
@@ -180,7 +200,7 @@ impl<'a> Cursor<'a> {
     /// A length-prefixed string.
     #[inline(always)]
     pub fn text(&mut self) -> Result<&'a str, Fault> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Fault::Utf8)
+        words::utf8(self.bytes()?).ok_or(Fault::Utf8)
     }
 
     pub fn boolean(&mut self) -> Result<bool, Fault> {
@@ -201,6 +221,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline(always)]
     pub fn symbol(&mut self, symbols: usize) -> Result<usize, Fault> {
         self.index(symbols, |index, symbols| Fault::EnumIndex { index, symbols })
     }
@@ -211,7 +232,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The head of the next block of an array or map; none at the end of the sequence.
-    #[inline]
+    #[inline(always)]
     pub fn block(&mut self) -> Result<Option<Block>, Fault> {
         let count = self.long()?;
         if count == 0 {
@@ -239,6 +260,7 @@ pub struct Block {
 
 impl Block {
     /// Each element takes a byte at least, so that a count above the bytes left is refused before it is believed.
+    #[inline(always)]
     pub fn bounded(self, cursor: &Cursor<'_>) -> Result<Self, Fault> {
         let left = cursor.left();
         match self.count <= left as u64 {
@@ -248,6 +270,7 @@ impl Block {
     }
 
     /// After the last element: the size that the writer said must be true, since other readers skip by it.
+    #[inline(always)]
     pub fn close(self, cursor: &Cursor<'_>) -> Result<(), Fault> {
         let is = cursor.position() - self.start;
         match self.size {
@@ -255,6 +278,15 @@ impl Block {
             _ => Ok(()),
         }
     }
+}
+
+/// The low seven bits of each byte, side by side.
+#[inline(always)]
+fn sevens(word: u64) -> u64 {
+    let word = word & 0x7f7f_7f7f_7f7f_7f7f;
+    let word = word & 0x007f_007f_007f_007f | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let word = word & 0x0000_3fff_0000_3fff | (word & 0x3fff_0000_3fff_0000) >> 2;
+    word & 0x0000_0000_0fff_ffff | (word & 0x0fff_ffff_0000_0000) >> 4
 }
 
 #[inline(always)]
@@ -280,6 +312,28 @@ mod tests {
         wide[9] = 0x02;
         assert_eq!(Cursor::new(&wide).long(), Err(Fault::LongVarint));
         assert_eq!(Cursor::new(&[0x80; 11]).long(), Err(Fault::LongVarint));
+    }
+
+    #[test]
+    fn every_length_of_a_long_is_read_with_and_without_bytes_behind_it() {
+        for bits in 0..64 {
+            for value in [1i64 << bits, (1i64 << bits).wrapping_sub(1), (1i64 << bits).wrapping_neg()] {
+                let mut bytes = Vec::new();
+                let mut rest = (value << 1 ^ value >> 63) as u64;
+                while rest >= 0x80 {
+                    bytes.push(rest as u8 | 0x80);
+                    rest >>= 7;
+                }
+                bytes.push(rest as u8);
+                for behind in 0..12 {
+                    let mut body = bytes.clone();
+                    body.extend(std::iter::repeat_n(0xff, behind));
+                    let mut cursor = Cursor::new(&body);
+                    assert_eq!(cursor.long(), Ok(value), "{value} before {behind}");
+                    assert_eq!(cursor.position(), bytes.len(), "{value} before {behind}");
+                }
+            }
+        }
     }
 
     #[test]

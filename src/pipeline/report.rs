@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::core::batch::Lookup;
@@ -15,7 +16,7 @@ use crate::pipeline::rows::{SealedRows, TopicCounts};
 use crate::ports::*;
 use crate::state::dir::Known;
 use crate::state::memory::{Account, Budget, Part, resident_bytes};
-use crate::telemetry::metrics::{self, CommitOutcome, LateAction, LoadSource, LookupTier, Metrics};
+use crate::telemetry::metrics::{self, CommitOutcome, LateAction, LoadSource, LookupTier, Metrics, RegistryOutcome};
 use crate::telemetry::status::{Assignment, Board, LastCommit, MemoryStatus, PartitionStatus, Phase, Status, rfc3339};
 use crate::types::*;
 
@@ -30,7 +31,29 @@ pub struct Telemetry {
     pub budget: Budget,
 }
 
+/// Requests to the schema registry, counted by whoever makes them.
+type RegistryCounts = Arc<crate::decode::registry::RegistryRequests>;
+
 impl Telemetry {
+    /// Shows the registry's counts among the metrics.
+    pub fn with_registry(self, requests: RegistryCounts) -> Self {
+        let metrics = self.metrics.clone();
+        tokio::spawn(async move {
+            let mut shown = [0; 3];
+            let mut every = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                every.tick().await;
+                let now = [&requests.known, &requests.unknown, &requests.failed].map(|n| n.load(Ordering::Relaxed));
+                let outcomes = [RegistryOutcome::Known, RegistryOutcome::NotFound, RegistryOutcome::Failed];
+                for ((outcome, now), shown) in outcomes.into_iter().zip(now).zip(&mut shown) {
+                    (*shown..now).for_each(|_| metrics.registry_request(outcome));
+                    *shown = now;
+                }
+            }
+        });
+        self
+    }
+
     pub fn file_loaded(&self, source: LoadSource) {
         self.metrics.dedup.file_loaded(source);
     }

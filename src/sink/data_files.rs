@@ -1,6 +1,7 @@
 //! The data files of the Gold table, behind [`ports::DataFiles`](crate::ports::DataFiles): written, probed, read for their
 //! ids. Nothing here is kept between calls but what the table's metadata says about files.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -14,16 +15,14 @@ use crate::core::table::LiveFile;
 use crate::error::Stop;
 use crate::ports::{DataFiles, Hits, PortError, ProbeId, WrittenFile};
 use crate::sink::file_layout::FileLayout;
+use crate::sink::foreign::RowHours;
 use crate::sink::ids::{Hours, KeyColumns};
-use crate::sink::parquet_file::{Fetched, ParquetFile, ReadError};
+use crate::sink::parquet_file::{Fetched, ParquetFile, READ_AHEAD, ReadError};
 use crate::sink::parquet_writer::{EncodedFile, encode};
 use crate::sink::probe::probe;
 use crate::sink::storage::ObjectStore;
-use crate::sink::{file_metrics, gold};
+use crate::sink::{FILE_PREFIX, file_metrics, gold};
 use crate::types::{EventHour, FilePath, MessageId, Micros};
-
-/// Row groups of one file that are fetched and decoded at once.
-const READ_AHEAD: usize = 2;
 
 /// Pauses before a file that couldn't be read is read again; after the last one it is given up.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1000)];
@@ -50,24 +49,6 @@ impl GoldFiles {
         layout.clone().ok_or_else(|| Stop::internal("data files were used before the table was loaded"))
     }
 
-    /// Least and greatest event time of the rows that count, by reading; none where no row counts. For files that others
-    /// wrote and whose manifest has no bounds.
-    pub async fn event_time_bounds(&self, file: &LiveFile) -> Result<Option<(Micros, Micros)>, PortError> {
-        let layout = self.layout()?;
-        let bounds = self.retried(|| async {
-            let groups = self.each_group(file, &layout, None, |columns, fetched, group, _| {
-                let mut bounds: Option<(Micros, Micros)> = None;
-                columns.read_rows(fetched, group, |_, time| {
-                    bounds = Some(bounds.map_or((time, time), |(least, greatest)| (least.min(time), greatest.max(time))));
-                })?;
-                Ok(bounds)
-            });
-            groups.await
-        });
-        let bounds = bounds.await?.into_iter().flatten();
-        Ok(bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))))
-    }
-
     /// A file that is bad is read anew before it is given up. A store that is down is the caller's to wait for.
     async fn retried<T, F: Future<Output = Result<T, ReadError>>>(&self, attempt: impl Fn() -> F) -> Result<T, ReadError> {
         for pause in self.pauses {
@@ -82,17 +63,12 @@ impl GoldFiles {
         attempt().await
     }
 
-    /// Runs `read` over the row groups of a file, some at once; answers in their order. None where the file lacks a key column.
-    async fn each_group<T, F>(
-        &self,
-        file: &LiveFile,
-        layout: &FileLayout,
-        of_file: Option<EventHour>,
-        read: F,
-    ) -> Result<Vec<T>, ReadError>
+    /// Runs `read` over the row groups of a file, some at once; answers in their order. Nothing where the file lacks a key
+    /// column: no row of it counts.
+    async fn each_group<T, F>(&self, file: &LiveFile, layout: &FileLayout, read: F) -> Result<Vec<T>, ReadError>
     where
         T: Send + 'static,
-        F: Fn(&KeyColumns, Fetched, usize, Hours) -> Result<T, ParquetError> + Clone + Send + 'static,
+        F: Fn(&KeyColumns, Fetched, usize) -> Result<T, ParquetError> + Clone + Send + 'static,
     {
         let opened = ParquetFile::open(self.store.clone(), &file.path, file.bytes).await?;
         let Some(columns) = KeyColumns::of(&opened, layout)? else { return Ok(Vec::new()) };
@@ -101,9 +77,8 @@ impl GoldFiles {
             .map(|group| {
                 let (opened, columns, read) = (&opened, columns.clone(), read.clone());
                 async move {
-                    let hours = columns.hours(opened.metadata().row_group(group), of_file);
-                    let fetched = opened.fetch(columns.ranges(opened, group, hours)?).await?;
-                    opened.decode(move || read(&columns, fetched, group, hours)).await
+                    let fetched = opened.fetch(columns.ranges(opened, group, Hours::ByRow)?).await?;
+                    opened.decode(move || read(&columns, fetched, group)).await
                 }
             })
             .buffered(READ_AHEAD)
@@ -151,7 +126,7 @@ impl DataFiles for GoldFiles {
         let unique = uuid::Uuid::new_v4();
         let mut written = Vec::with_capacity(encoded.len());
         for (n, file) in encoded.into_iter().enumerate() {
-            written.push(self.store(&layout, hour, format!("{folder}/sluice-{unique}-{n}.parquet"), file).await?);
+            written.push(self.store(&layout, hour, format!("{folder}/{FILE_PREFIX}{unique}-{n}.parquet"), file).await?);
         }
         Ok(written)
     }
@@ -168,9 +143,9 @@ impl DataFiles for GoldFiles {
     async fn read_ids(&self, file: &LiveFile) -> Result<Vec<(MessageId, EventHour)>, PortError> {
         let layout = self.layout()?;
         let read = self.retried(|| async {
-            let groups = self.each_group(file, &layout, file.hour, |columns, fetched, group, hours| {
+            let groups = self.each_group(file, &layout, |columns, fetched, group| {
                 let mut ids = Vec::new();
-                columns.read(fetched, group, hours, |id, hour| ids.push((id, hour)))?;
+                columns.read(fetched, group, Hours::ByRow, |id, hour| ids.push((id, hour)))?;
                 Ok(ids)
             });
             groups.await
@@ -180,6 +155,28 @@ impl DataFiles for GoldFiles {
 
     async fn exists(&self, path: &str) -> Result<bool, PortError> {
         Ok(self.store.size(path).await?.is_some())
+    }
+}
+
+/// The hours as the rows have them, whatever the file's partition says: that is what is in question.
+#[async_trait]
+impl RowHours for GoldFiles {
+    async fn hours(&self, file: &LiveFile) -> Result<BTreeSet<EventHour>, PortError> {
+        let layout = self.layout()?;
+        let read = self.retried(|| async {
+            let groups = self.each_group(file, &layout, |columns, fetched, group| {
+                let mut hours = BTreeSet::new();
+                let mut last = None;
+                columns.read(fetched, group, Hours::ByRow, |_, hour| {
+                    if last.replace(hour) != Some(hour) {
+                        hours.insert(hour);
+                    }
+                })?;
+                Ok(hours)
+            });
+            groups.await
+        });
+        Ok(read.await?.into_iter().flatten().collect())
     }
 }
 

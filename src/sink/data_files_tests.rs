@@ -117,8 +117,8 @@ fn uuids(seed: u64, n: usize) -> Vec<String> {
     (0..n).map(|_| uuid(&mut rng)).collect()
 }
 
-fn id_of(text: &String) -> MessageId {
-    MessageId::of(text)
+fn id_of(text: impl AsRef<str>) -> MessageId {
+    MessageId::of(text.as_ref())
 }
 
 /// Rows as the decoder yields them: plain Arrow fields without ids, in the order of the table.
@@ -318,6 +318,14 @@ async fn a_file_is_closed_when_it_has_grown_to_the_tables_size() {
 }
 
 #[tokio::test]
+async fn one_batch_of_many_rows_is_rolled_too() {
+    let (_, files) = gold_files(&[(gold::TARGET_FILE_SIZE, "300000")]);
+    let ids = uuids(1, 40_000);
+    let written = files.write(HOUR, SEALED, vec![rows(&ids, HOUR)]).await.unwrap();
+    assert_eq!(written.iter().map(|f| f.rows).collect::<Vec<_>>(), [16_384, 16_384, 7_232]);
+}
+
+#[tokio::test]
 async fn no_rows_make_no_file() {
     let (store, files) = gold_files(&[]);
     assert!(files.write(HOUR, SEALED, vec![rows(&[], HOUR)]).await.unwrap().is_empty());
@@ -411,7 +419,7 @@ async fn every_row_group_has_its_own_filter_and_only_those_in_question_are_read(
 
     store.take_reads();
     let last = ids.last().unwrap();
-    assert_eq!(files.probe(&file, HOUR, &asked(&[last.clone()])).await.unwrap(), [id_of(last)]);
+    assert_eq!(files.probe(&file, HOUR, &asked(std::slice::from_ref(last))).await.unwrap(), [id_of(last)]);
     let (start, length) = groups[0].column(0).byte_range();
     assert!(store.take_reads().iter().all(|r| r.start >= start + length), "the first row group wasn't read");
 }
@@ -429,6 +437,15 @@ async fn an_id_is_found_in_its_own_hour_only() {
 
 /// A file as another engine may write it: no field ids unless given, large strings with an Arrow schema beside, nulls.
 fn foreign(names: [&str; 2], field_ids: Option<[i32; 2]>, rows: &[(Option<&str>, Option<Micros>)]) -> Bytes {
+    foreign_under(Compression::UNCOMPRESSED, names, field_ids, rows)
+}
+
+fn foreign_under(
+    codec: Compression,
+    names: [&str; 2],
+    field_ids: Option<[i32; 2]>,
+    rows: &[(Option<&str>, Option<Micros>)],
+) -> Bytes {
     let field = |i: usize, kind: DataType| {
         let field = Field::new(names[i], kind, true);
         match field_ids {
@@ -448,7 +465,8 @@ fn foreign(names: [&str; 2], field_ids: Option<[i32; 2]>, rows: &[(Option<&str>,
         Arc::new(rows.iter().map(|r| r.0).collect::<LargeStringArray>()),
     ];
     let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    let properties = WriterProperties::builder().set_compression(codec).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.into_inner().unwrap().into()
 }
@@ -478,7 +496,7 @@ async fn rows_without_an_id_or_a_time_count_as_nothing_whoever_wrote_them() {
             assert_eq!(files.read_ids(&file).await.unwrap(), counted);
             let asked = asked(&["timeless", "b", "nowhere"].map(String::from));
             assert_eq!(files.probe(&file, HOUR, &asked).await.unwrap(), [MessageId::of("b")]);
-            assert_eq!(files.event_time_bounds(&file).await.unwrap(), Some((from, from + 2)));
+            assert_eq!(files.hours(&file).await.unwrap(), BTreeSet::from([HOUR]));
         }
     }
 }
@@ -497,7 +515,39 @@ async fn a_file_of_several_hours_answers_for_the_hour_of_each_row() {
     assert_eq!(files.probe(&file, next, &asked).await.unwrap(), [MessageId::of("a"), MessageId::of("b")]);
     let all = [("a", HOUR), ("a", next), ("b", next)].map(|(id, hour)| (MessageId::of(id), hour));
     assert_eq!(files.read_ids(&file).await.unwrap(), all);
-    assert_eq!(files.event_time_bounds(&file).await.unwrap(), Some((from, to)));
+    assert_eq!(files.hours(&file).await.unwrap(), BTreeSet::from([HOUR, next]));
+}
+
+#[tokio::test]
+async fn rows_are_of_their_own_hour_whatever_the_partition_says() {
+    let (store, files) = gold_files(&[]);
+    let (from, to) = HOUR.bounds();
+    let content = foreign(["message_id", "timestamp"], None, &[(Some("a"), Some(from)), (Some("b"), Some(to))]);
+    store.set("f", content.clone());
+    let file = listed("f", &content, Some(HOUR));
+    let next = EventHour(HOUR.0 + 1);
+    assert_eq!(files.hours(&file).await.unwrap(), BTreeSet::from([HOUR, next]), "what the check of foreign files asks");
+    let ids = [("a", HOUR), ("b", next)].map(|(id, hour)| (MessageId::of(id), hour));
+    assert_eq!(files.read_ids(&file).await.unwrap(), ids);
+}
+
+#[tokio::test]
+async fn a_file_of_any_codec_is_read() {
+    let (store, files) = gold_files(&[]);
+    let rows = [(Some("a"), Some(HOUR.bounds().0)), (Some("b"), Some(HOUR.bounds().0))];
+    let codecs = [
+        Compression::SNAPPY,
+        Compression::GZIP(Default::default()),
+        Compression::BROTLI(Default::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::ZSTD(Default::default()),
+    ];
+    for codec in codecs {
+        let content = foreign_under(codec, ["message_id", "timestamp"], None, &rows);
+        store.set("f", content.clone());
+        assert_eq!(files.read_ids(&listed("f", &content, Some(HOUR))).await.unwrap().len(), 2, "{codec}");
+    }
 }
 
 #[tokio::test]
@@ -505,7 +555,8 @@ async fn columns_are_found_by_field_id_else_by_the_name_mapping_else_by_name() {
     let mapping = r#"[{"field-id":1,"names":["message_id","mid"]},{"field-id":6,"names":["ts"]}]"#;
     let mapped: &[(&str, &str)] = &[("schema.name-mapping.default", mapping)];
     let row = [(Some("a"), Some(HOUR.bounds().0))];
-    let cases: [(&[(&str, &str)], [&str; 2], Option<[i32; 2]>, usize); 8] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 2], Option<[i32; 2]>, usize);
+    let cases: [Case<'_>; 8] = [
         (&[], ["message_id", "timestamp"], None, 1),
         (&[], ["renamed", "too"], Some([1, 6]), 1),
         (&[], ["mid", "ts"], None, 0),
@@ -536,7 +587,7 @@ async fn all_answers(files: &GoldFiles, file: &LiveFile) -> Vec<Result<usize, Po
     vec![
         files.probe(file, HOUR, &asked(&uuids(1, 1))).await.map(|hits| hits.len()),
         files.read_ids(file).await.map(|ids| ids.len()),
-        files.event_time_bounds(file).await.map(|_| 0),
+        files.hours(file).await.map(|_| 0),
     ]
 }
 
@@ -639,4 +690,60 @@ async fn no_damage_of_a_file_makes_the_reader_panic() {
         refused += all_answers(&files, &file).await.iter().filter(|answer| answer.is_err()).count();
     }
     assert!(refused > 100, "{refused} of 1,200 answers were refusals");
+}
+
+// ------------------------------------------------------------------------------------------------------- in a table
+
+/// Rows of a committed table that Iceberg's own reader finds for a filter. It prunes by the bounds in our manifests.
+async fn scanned(metadata: &TableMetadata, filter: iceberg::expr::Predicate) -> usize {
+    let table = iceberg::table::Table::builder()
+        .metadata(metadata.clone())
+        .identifier(iceberg::TableIdent::from_strs(["market_data", "gold"]).unwrap())
+        .file_io(iceberg::io::FileIO::new_with_fs())
+        .runtime(iceberg::Runtime::current())
+        .build()
+        .unwrap();
+    let rows = table.scan().with_filter(filter).build().unwrap().to_arrow().await.unwrap();
+    rows.try_fold(0, |n, batch| async move { Ok(n + batch.num_rows()) }).await.unwrap()
+}
+
+#[tokio::test]
+async fn another_engine_finds_every_committed_row_by_filters_that_prune_files() {
+    use crate::sink::testing::{World, batch, view};
+    use iceberg::expr::Reference;
+
+    let world = World::new().await;
+    let files = GoldFiles::new(Arc::new(crate::sink::local_fs::LocalFs));
+    files.use_layout(FileLayout::of(&world.loaded().await.metadata).unwrap());
+    let hours = [HOUR, EventHour(HOUR.0 + 1), EventHour(HOUR.0 + 30)];
+    let mut written = Vec::new();
+    for (seed, hour) in hours.iter().enumerate() {
+        written.extend(files.write(*hour, SEALED, batches(&uuids(seed as u64, 500), *hour)).await.unwrap());
+    }
+    world.commit(&batch(1, "g", 1_500, 1_500), &written).await;
+
+    let listed = view(&world.table).await;
+    assert_eq!(listed.live.len(), 3);
+    for (seed, hour) in hours.iter().enumerate() {
+        let file = listed.live.of_hour(*hour).next().unwrap();
+        let ids = uuids(seed as u64, 500);
+        assert_eq!(files.read_ids(file).await.unwrap(), ids.iter().map(|id| (id_of(id), *hour)).collect::<Vec<_>>());
+        assert_eq!(files.probe(file, *hour, &asked(&ids[7..9])).await.unwrap().len(), 2);
+        assert!(files.exists(&file.path).await.unwrap());
+    }
+    let metadata = world.loaded().await.metadata;
+    let found = async |filter| scanned(&metadata, filter).await;
+    for id in uuids(1, 500).iter().step_by(50) {
+        assert_eq!(found(Reference::new("message_id").equal_to(Datum::string(id))).await, 1);
+    }
+    let (from, to) = hours[1].bounds();
+    let time = || Reference::new("timestamp");
+    let of_hour = time().greater_than_or_equal_to(Datum::long(from)).and(time().less_than(Datum::long(to)));
+    assert_eq!(found(of_hour).await, 500);
+    assert_eq!(found(Reference::new("trade_id").equal_to(Datum::string("trade-with-a-long-name-000000499"))).await, 3);
+    assert_eq!(found(Reference::new("price").equal_to(Datum::decimal_from_str("-0.00000005").unwrap())).await, 3);
+    let date = Datum::date(hours[2].exchange_date());
+    assert_eq!(found(Reference::new("exchange_date").equal_to(date)).await, 500);
+    assert_eq!(found(Reference::new("vendor_data").is_null()).await, 1_200);
+    assert_eq!(found(Reference::new("gold_ingestion_timestamp").equal_to(Datum::timestamptz_micros(SEALED))).await, 1_500);
 }

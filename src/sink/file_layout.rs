@@ -3,7 +3,7 @@
 
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use iceberg::spec::{DEFAULT_SCHEMA_NAME_MAPPING, NameMapping, Schema, SchemaRef, TableMetadata};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::schema::types::SchemaDescriptor;
 
 use crate::error::Stop;
@@ -75,10 +75,11 @@ fn name_mapping(metadata: &TableMetadata) -> Result<Option<NameMapping>, LayoutE
     serde_json::from_str(text).map(Some).map_err(|e| LayoutError::NameMapping(e.to_string()))
 }
 
-/// The table's codec where this build has it, else ours: a codec is no matter of what a file holds.
+/// The table's codec where every reader knows it, else zstd: a codec is no matter of what a file holds.
 fn compression(metadata: &TableMetadata) -> Compression {
     match gold::property(metadata, gold::COMPRESSION_CODEC).map(str::to_ascii_lowercase).as_deref() {
         Some("snappy") => Compression::SNAPPY,
+        Some("gzip") => Compression::GZIP(GzipLevel::default()),
         Some("uncompressed" | "none") => Compression::UNCOMPRESSED,
         _ => {
             let level = gold::property(metadata, gold::COMPRESSION_LEVEL).and_then(|v| v.parse().ok());

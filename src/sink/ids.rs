@@ -14,7 +14,7 @@ use parquet::file::metadata::RowGroupMetaData;
 
 use crate::sink::file_layout::{FileLayout, KeyColumn};
 use crate::sink::parquet_file::{Fetched, ParquetFile, ReadError};
-use crate::types::{EventHour, MessageId, Micros};
+use crate::types::{EventHour, MessageId};
 
 /// Large enough to make the cost of a batch small, small enough for a core's cache.
 const BATCH_ROWS: usize = 8192;
@@ -63,34 +63,24 @@ impl KeyColumns {
         hours: Hours,
         mut visit: impl FnMut(MessageId, EventHour),
     ) -> Result<(), ParquetError> {
+        // A batch has its columns in the order of the file.
+        let (ids_at, times_at) = if self.message_id < self.timestamp { (0, 1) } else { (1, 0) };
         match hours {
             Hours::AllOf(hour) => self.each_batch(fetched, group, &[self.message_id], |batch| {
-                let ids = texts(batch.column(0).as_ref())?;
+                let ids = texts(batch.column(0))?;
                 ids.iter().flatten().for_each(|id| visit(MessageId::of(id), hour));
                 Ok(())
             }),
-            Hours::ByRow => self.read_rows(fetched, group, |id, time| visit(id, EventHour::of(time))),
-        }
-    }
-
-    /// The same with the event time itself.
-    pub fn read_rows(
-        &self,
-        fetched: Fetched,
-        group: usize,
-        mut visit: impl FnMut(MessageId, Micros),
-    ) -> Result<(), ParquetError> {
-        // A batch has its columns in the order of the file.
-        let (ids_at, times_at) = if self.message_id < self.timestamp { (0, 1) } else { (1, 0) };
-        self.each_batch(fetched, group, &[self.message_id, self.timestamp], |batch| {
-            let (ids, times) = (texts(batch.column(ids_at))?, longs(batch.column(times_at))?);
-            for row in ids.iter().zip(times) {
-                if let (Some(id), Some(time)) = row {
-                    visit(MessageId::of(id), time);
+            Hours::ByRow => self.each_batch(fetched, group, &[self.message_id, self.timestamp], |batch| {
+                let (ids, times) = (texts(batch.column(ids_at))?, longs(batch.column(times_at))?);
+                for row in ids.iter().zip(times) {
+                    if let (Some(id), Some(time)) = row {
+                        visit(MessageId::of(id), EventHour::of(time));
+                    }
                 }
-            }
-            Ok(())
-        })
+                Ok(())
+            }),
+        }
     }
 
     fn each_batch(

@@ -49,6 +49,9 @@ impl From<ReadError> for PortError {
 /// Read speculatively from the end: the footer of a file of some twenty row groups.
 const TAIL_BYTES: u64 = 64 << 10;
 
+/// Row groups of one file that are fetched and decoded at once.
+pub const READ_AHEAD: usize = 2;
+
 /// Ranges with no more than this between them are fetched as one.
 const GAP_BYTES: u64 = 64 << 10;
 

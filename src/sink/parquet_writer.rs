@@ -22,6 +22,9 @@ use crate::types::{EventHour, Micros};
 /// 200,000 ids fill a bloom filter of 256 KiB to 1 % false positives: filters have a power of two of bytes.
 pub const ROW_GROUP_ROWS: usize = 200_000;
 
+/// Larger batches are cut, so that a file is not far above its target size: a few MB at most.
+const SLICE_ROWS: usize = 16_384;
+
 const BLOOM_FILTER_FPP: f64 = 0.01;
 
 /// Columns of few different values, or the same one for a whole batch: only these get a dictionary. For the others it
@@ -76,9 +79,9 @@ pub fn encode(
     let properties = properties(layout, rows.iter().map(RecordBatch::num_rows).sum());
     let mut files = Vec::new();
     let mut open: Option<ArrowWriter<Vec<u8>>> = None;
-    for batch in rows.iter().filter(|b| b.num_rows() > 0) {
-        check_hour(batch, hour)?;
-        let batch = complete(batch, &layout.arrow, hour, gold_ingestion_timestamp)?;
+    for batch in rows.iter().flat_map(slices) {
+        check_hour(&batch, hour)?;
+        let batch = complete(&batch, &layout.arrow, hour, gold_ingestion_timestamp)?;
         let mut writer = match open.take() {
             Some(writer) => writer,
             None => new_writer(layout, &properties)?,
@@ -94,6 +97,12 @@ pub fn encode(
         files.push(close(writer)?);
     }
     Ok(files)
+}
+
+/// A file is closed between slices only. Empty batches have none.
+fn slices(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
+    let rows = batch.num_rows();
+    (0..rows).step_by(SLICE_ROWS).map(move |at| batch.slice(at, SLICE_ROWS.min(rows - at)))
 }
 
 fn new_writer(layout: &FileLayout, properties: &WriterProperties) -> Result<ArrowWriter<Vec<u8>>, ParquetError> {

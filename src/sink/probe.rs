@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashSet;
 use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
@@ -12,7 +13,7 @@ use parquet::file::reader::ChunkReader;
 use crate::ports::{Hits, ProbeId};
 use crate::sink::file_layout::FileLayout;
 use crate::sink::ids::KeyColumns;
-use crate::sink::parquet_file::{Fetched, ParquetFile, ReadError};
+use crate::sink::parquet_file::{Fetched, ParquetFile, READ_AHEAD, ReadError};
 use crate::types::{EventHour, MessageId};
 
 /// The ids that the file holds in rows of `hour`, in the order in which they were asked, each once. `of_file` is the hour of
@@ -28,15 +29,10 @@ pub async fn probe(
     ids: &[ProbeId],
 ) -> Result<Hits, ReadError> {
     let Some(columns) = KeyColumns::of(file, layout)? else { return Ok(Hits::new()) };
-    let suspects = suspects(file, &columns, ids).await?;
-    let mut found = HashSet::new();
-    for (group, suspects) in suspects.into_iter().enumerate() {
-        // Whether it was found in an earlier row group or is not in this one: nothing to read for it.
-        let suspects: HashSet<MessageId> = suspects.into_iter().filter(|id| !found.contains(id)).collect();
-        if !suspects.is_empty() {
-            found.extend(search(file, &columns, group, of_file, hour, suspects).await?);
-        }
-    }
+    let suspects = suspects(file, &columns, ids).await?.into_iter().enumerate().filter(|(_, ids)| !ids.is_empty());
+    let searches = stream::iter(suspects).map(|(group, ids)| search(file, &columns, group, of_file, hour, ids));
+    let found: Vec<Vec<MessageId>> = searches.buffered(READ_AHEAD).try_collect().await?;
+    let mut found: HashSet<MessageId> = found.into_iter().flatten().collect();
     let mut hits = Hits::new();
     for id in ids {
         if found.remove(&id.id) {
@@ -95,12 +91,13 @@ async fn search(
     group: usize,
     of_file: Option<EventHour>,
     hour: EventHour,
-    suspects: HashSet<MessageId>,
+    suspects: Vec<MessageId>,
 ) -> Result<Vec<MessageId>, ReadError> {
     let hours = columns.hours(file.metadata().row_group(group), of_file);
     let fetched = file.fetch(columns.ranges(file, group, hours)?).await?;
     let columns = columns.clone();
     file.decode(move || {
+        let suspects: HashSet<MessageId> = suspects.into_iter().collect();
         let mut found = Vec::new();
         columns.read(fetched, group, hours, |id, of_row| {
             if of_row == hour && suspects.contains(&id) {

@@ -6,4 +6,7 @@
 mod atomic_file;
 pub mod dir;
 pub mod ids;
+mod ids_of_table;
 pub mod memory;
+
+pub use ids_of_table::IdsOfTable;

@@ -6,12 +6,15 @@
 mod op;
 mod resolve;
 mod skip;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::sync::Arc;
 
-pub use op::{Op, TextSource};
-pub use skip::{Skip, SkipId, Skips};
+use op::Op;
+pub use op::SYMBOL_BYTES_MAX;
+use skip::{Skip, SkipId, Skips};
 
 use crate::decode::error::{Reason, RowError};
 

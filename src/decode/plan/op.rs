@@ -50,7 +50,7 @@ pub enum Op {
     Skip {
         id: SkipId,
     },
-    /// The writer has no such field, and null is its default.
+    /// The writer has no such field and null is its default, or its type is null.
     NoValue {
         to: Column,
     },
@@ -85,7 +85,10 @@ pub enum TextBranch {
     Unreadable,
 }
 
-/// An enum's symbols by index.
+/// A schema with a longer symbol in an enum that Gold takes is refused: one byte of a body stands for all of it.
+pub const SYMBOL_BYTES_MAX: usize = 1_024;
+
+/// An enum's symbols by index, each of [`SYMBOL_BYTES_MAX`] at most.
 pub type Symbols = Box<[Box<str>]>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,7 +164,7 @@ impl TimeUnit {
 }
 
 impl TextSource {
-    #[inline]
+    #[inline(always)]
     fn read<'a>(&self, cursor: &mut Cursor<'a>) -> Result<&'a str, Fault> {
         match self {
             TextSource::Plain => cursor.text(),

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use apache_avro::schema::{DecimalSchema, RecordField, RecordSchema, Schema, UnionSchema};
 
 use crate::decode::error::Reason;
-use crate::decode::plan::op::{Branch, IntegerWidth, Op, Symbols, TextBranch, TextSource, TimeUnit};
+use crate::decode::plan::op::{Branch, IntegerWidth, Op, SYMBOL_BYTES_MAX, Symbols, TextBranch, TextSource, TimeUnit};
 use crate::decode::plan::writer::{Writer, describe};
 use crate::decode::plan::{Plan, Skip, SkipId, Skips, Step, Unusable};
 use crate::decode::rows::{COLUMNS, Column};
@@ -115,11 +115,12 @@ fn read(writer: &Writer, name: &str, column: Column, schema: &Schema) -> Result<
                 branch => read_value(writer, column, branch).map_or(Branch::Unreadable, Branch::Value),
             });
             let branches: Box<[Branch]> = branches.collect();
-            match branches.iter().any(|branch| matches!(branch, Branch::Value(_))) {
+            match branches.iter().any(|branch| matches!(branch, Branch::Value(_) | Branch::Null { .. })) {
                 true => Ok(Op::Union { branches }),
                 false => Err(Unusable::field(name, format!("can't be read from any of {}", branches_of(writer, union)))),
             }
         }
+        Schema::Null if column.is_optional() => Ok(Op::NoValue { to: column }),
         target => read_value(writer, column, target).ok_or_else(|| refused(target)),
     }
 }
@@ -134,7 +135,7 @@ fn read_value(writer: &Writer, column: Column, schema: &Schema) -> Option<Op> {
     match (column, schema) {
         // Avro's promotion of bytes to string; on the wire they are the same.
         (Column::Text(to), Schema::String | Schema::Bytes) => Some(Op::Text { to }),
-        (Column::Text(to), Schema::Enum(inner)) => {
+        (Column::Text(to), Schema::Enum(inner)) if inner.symbols.iter().all(|symbol| symbol.len() <= SYMBOL_BYTES_MAX) => {
             let symbols: Symbols = inner.symbols.iter().map(|symbol| symbol.as_str().into()).collect();
             Some(Op::Symbol { to, symbols })
         }

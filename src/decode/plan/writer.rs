@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use apache_avro::schema::{DecimalSchema, Name, Namespace, RecordSchema, Schema};
+use apache_avro::schema::{DecimalSchema, Name, RecordSchema, Schema};
 use serde_json::{Map, Value};
 
 use crate::decode::plan::Unusable;
@@ -23,7 +23,7 @@ impl Writer {
         let (root, references) = parse_guarded(&root, &references)?;
         let mut names = Names::default();
         for schema in references.iter().chain([&root]) {
-            names.collect(schema, &None)?;
+            names.collect(schema)?;
         }
         let writer = Self { root, names: names.0 };
         match writer.target(&writer.root) {
@@ -48,9 +48,11 @@ impl Writer {
     }
 }
 
-/// The JSON without defaults (a reader never needs a writer's, and apache-avro refuses schemas whose defaults it can't
-/// resolve) and without the logical types `uuid` and `duration`, for which apache-avro forgets the underlying type: a uuid
-/// is a string or 16 bytes, and it would read either as the other.
+/// The JSON without what apache-avro's parser would trip over:
+/// - defaults, which it refuses where it can't resolve them; a reader never needs a writer's;
+/// - the logical types `uuid` and `duration`, for which it forgets the underlying type: a uuid is a string or 16 bytes, and
+///   it would read either as the other;
+/// - aliases of types, which would stand for another type of that name. A writer's are of no use to a reader.
 fn readable(schema: &str) -> Result<String, Unusable> {
     let mut json: Value = match serde_json::from_str(schema) {
         Ok(json) => json,
@@ -62,13 +64,20 @@ fn readable(schema: &str) -> Result<String, Unusable> {
 
 fn clean(schema: &mut Value) -> Result<(), Unusable> {
     match schema {
-        Value::String(_) => Ok(()),
+        Value::String(name) => valid_name(name),
         Value::Array(branches) => branches.iter_mut().try_for_each(clean),
-        Value::Object(object) => clean_object(object),
+        Value::Object(object) => {
+            object.remove("aliases");
+            if let Some(Value::String(name)) = object.get("name") {
+                valid_name(name)?;
+            }
+            clean_object(object)
+        }
         other => Err(Unusable::schema(format!("a type in the schema is {other}, not a name, an object or a list"))),
     }
 }
 
+/// What a type and a field have in common.
 fn clean_object(object: &mut Map<String, Value>) -> Result<(), Unusable> {
     for unneeded in ["default", "doc", "order"] {
         object.remove(unneeded);
@@ -91,12 +100,19 @@ fn clean_object(object: &mut Map<String, Value>) -> Result<(), Unusable> {
     }
 }
 
-/// apache-avro's parser panics on some names that it doesn't allow.
+fn valid_name(name: &str) -> Result<(), Unusable> {
+    match Name::new(name) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Unusable::schema(format!("{name:?} in the schema is not a name that Avro allows"))),
+    }
+}
+
+/// apache-avro's parser panics where it doesn't expect a name to be wrong. Names were checked; this is for what that missed.
 fn parse_guarded(root: &str, references: &[String]) -> Result<(Schema, Vec<Schema>), Unusable> {
     match catch_unwind(AssertUnwindSafe(|| Schema::parse_str_with_list(root, references))) {
         Ok(Ok(parsed)) => Ok(parsed),
         Ok(Err(error)) => Err(Unusable::schema(format!("the schema is no Avro schema: {error}"))),
-        Err(_) => Err(Unusable::schema("the schema is no Avro schema: it has a name that Avro doesn't allow")),
+        Err(_) => Err(Unusable::schema("the schema is no Avro schema: it can't be parsed")),
     }
 }
 
@@ -104,46 +120,34 @@ fn parse_guarded(root: &str, references: &[String]) -> Result<(Schema, Vec<Schem
 struct Names(HashMap<Name, Schema>);
 
 impl Names {
-    /// Every definition under its full name and its aliases. A decimal fixed is known by the name of its fixed.
-    fn collect(&mut self, schema: &Schema, namespace: &Namespace) -> Result<(), Unusable> {
+    /// Every definition under its full name, which the parser has completed. A decimal fixed is known by the name of its
+    /// fixed.
+    fn collect(&mut self, schema: &Schema) -> Result<(), Unusable> {
         match schema {
             Schema::Record(record) => {
-                let name = record.name.fully_qualified_name(namespace);
-                self.define(&name, record.aliases.as_deref().unwrap_or_default(), schema)?;
-                record.fields.iter().try_for_each(|field| self.collect(&field.schema, &name.namespace))
+                self.define(&record.name, schema)?;
+                record.fields.iter().try_for_each(|field| self.collect(&field.schema))
             }
-            Schema::Enum(inner) => {
-                let name = inner.name.fully_qualified_name(namespace);
-                self.define(&name, inner.aliases.as_deref().unwrap_or_default(), schema)
-            }
-            Schema::Fixed(inner) => {
-                let name = inner.name.fully_qualified_name(namespace);
-                self.define(&name, inner.aliases.as_deref().unwrap_or_default(), schema)
-            }
+            Schema::Enum(inner) => self.define(&inner.name, schema),
+            Schema::Fixed(inner) => self.define(&inner.name, schema),
             Schema::Decimal(DecimalSchema { inner, .. }) => match &**inner {
-                Schema::Fixed(fixed) => {
-                    let name = fixed.name.fully_qualified_name(namespace);
-                    self.define(&name, fixed.aliases.as_deref().unwrap_or_default(), schema)
-                }
+                Schema::Fixed(fixed) => self.define(&fixed.name, schema),
                 _ => Ok(()),
             },
-            Schema::Array(array) => self.collect(&array.items, namespace),
-            Schema::Map(map) => self.collect(&map.types, namespace),
-            Schema::Union(union) => union.variants().iter().try_for_each(|branch| self.collect(branch, namespace)),
+            Schema::Array(array) => self.collect(&array.items),
+            Schema::Map(map) => self.collect(&map.types),
+            Schema::Union(union) => union.variants().iter().try_for_each(|branch| self.collect(branch)),
             _ => Ok(()),
         }
     }
 
     /// A second definition must be the first one again, else a name in the schema could mean either.
-    fn define(&mut self, name: &Name, aliases: &[apache_avro::schema::Alias], schema: &Schema) -> Result<(), Unusable> {
-        let aliases = aliases.iter().map(|alias| alias.fully_qualified_name(&name.namespace));
-        for name in std::iter::once(name.clone()).chain(aliases) {
-            let known = self.0.entry(name.clone()).or_insert_with(|| schema.clone());
-            if !same_wire(known, schema) {
-                return Err(Unusable::schema(format!("type {name} is defined twice, differently")));
-            }
+    fn define(&mut self, name: &Name, schema: &Schema) -> Result<(), Unusable> {
+        let known = self.0.entry(name.clone()).or_insert_with(|| schema.clone());
+        match same_wire(known, schema) {
+            true => Ok(()),
+            false => Err(Unusable::schema(format!("type {name} is defined twice, differently"))),
         }
-        Ok(())
     }
 }
 
@@ -167,8 +171,8 @@ pub fn describe(schema: &Schema) -> String {
         Schema::Double => "double".into(),
         Schema::Bytes => "bytes".into(),
         Schema::String => "string".into(),
-        Schema::Array(_) => "array".into(),
-        Schema::Map(_) => "map".into(),
+        Schema::Array(array) => format!("array of {}", describe(&array.items)),
+        Schema::Map(map) => format!("map of {}", describe(&map.types)),
         Schema::Union(_) => "union".into(),
         Schema::Record(record) => format!("record {}", record.name),
         Schema::Enum(inner) => format!("enum {}", inner.name),
@@ -186,6 +190,6 @@ pub fn describe(schema: &Schema) -> String {
         Schema::LocalTimestampMicros => logical("local-timestamp-micros", "long"),
         Schema::LocalTimestampNanos => logical("local-timestamp-nanos", "long"),
         Schema::Duration => "duration".into(),
-        Schema::Ref { name } => format!("the name {name}, which nothing defines"),
+        Schema::Ref { name } => name.to_string(),
     }
 }

@@ -156,6 +156,10 @@ fn base_url(text: &str) -> Result<String, Stop> {
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(wrong(format!("the scheme is {}, not http or https", url.scheme())));
     }
+    if !url.username().is_empty() || url.password().is_some() {
+        let remedy = "take them out of the URL and set schema_registry.username and password_file, or bearer_token_file";
+        return Err(Stop::usage("schema_registry.url has credentials in it", remedy));
+    }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("a base URL has neither a query nor a fragment".into()));
     }

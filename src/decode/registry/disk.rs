@@ -30,7 +30,7 @@ struct Stored {
 }
 
 impl Disk {
-    /// `registry` is its URL without credentials: another registry's ids are other files.
+    /// `registry` is its URL: another registry's ids are other files.
     pub fn new(state_dir: &Path, registry: &str) -> Self {
         let digest = Sha256::digest(registry.as_bytes());
         let folder = state_dir.join("schemas").join(hex(&digest[..8]));

@@ -2,6 +2,8 @@
 
 mod client;
 mod disk;
+#[cfg(test)]
+mod tests;
 pub mod unknown;
 
 use std::collections::BTreeSet;
@@ -23,7 +25,7 @@ const CONTROLS: usize = 3;
 /// Section `schema_registry` of the configuration, with secrets already read.
 #[derive(Clone)]
 pub struct RegistryConfig {
-    /// Base URL of a Confluent-compatible API; a path is kept.
+    /// Base URL of a Confluent-compatible API, without credentials; a path is kept.
     pub url: String,
     pub credentials: Credentials,
     /// PEM certificates that are trusted besides the system's.
@@ -63,7 +65,7 @@ impl Registry {
     /// Asks for nothing yet. Stops with the key that is wrong.
     pub fn new(config: &RegistryConfig, clock: Arc<dyn Clock>) -> Result<Self, Stop> {
         let client = Client::new(config)?;
-        let disk = config.state_dir.as_deref().map(|dir| Disk::new(dir, &without_credentials(&config.url)));
+        let disk = config.state_dir.as_deref().map(|dir| Disk::new(dir, config.url.trim_end_matches('/')));
         let known = disk.iter().flat_map(Disk::ids).collect();
         Ok(Self {
             client,
@@ -184,15 +186,4 @@ fn credentials_refused(reason: &str) -> Stop {
         format!("the schema registry refuses the credentials: {reason}"),
         "check schema_registry.username and password_file, or bearer_token_file",
     )
-}
-
-fn without_credentials(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut url) => {
-            // Both fail only for URLs that can't have credentials.
-            let _ = (url.set_username(""), url.set_password(None));
-            url.as_str().trim_end_matches('/').to_owned()
-        }
-        Err(_) => url.to_owned(),
-    }
 }

@@ -13,7 +13,7 @@ use crate::types::*;
 
 type Kind = rdsys::rd_kafka_admin_op_t;
 
-/// None for a broker that has none (older than 0.10.1).
+/// Asked afresh; none for a broker that has none (older than 0.10.1).
 pub(super) fn cluster_id(client: &AdminClient) -> Result<Option<String>, PortError> {
     let options = client.options(Kind::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER);
     // SAFETY: client, options and queue are live during the request; the result while its event is.
@@ -113,8 +113,9 @@ unsafe fn topic_id(uuid: *const rdsys::rd_kafka_Uuid_t) -> Option<TopicId> {
     if uuid.is_null() {
         return None;
     }
-    let (high, low) =
-        unsafe { (rdsys::rd_kafka_Uuid_most_significant_bits(uuid), rdsys::rd_kafka_Uuid_least_significant_bits(uuid)) };
+    let (high, low) = unsafe {
+        (rdsys::rd_kafka_Uuid_most_significant_bits(uuid), rdsys::rd_kafka_Uuid_least_significant_bits(uuid))
+    };
     let mut id = [0; 16];
     id[..8].copy_from_slice(&high.to_be_bytes());
     id[8..].copy_from_slice(&low.to_be_bytes());

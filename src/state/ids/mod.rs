@@ -45,6 +45,8 @@ pub struct IdStore {
     root: Option<PathBuf>,
     cache_bytes: u64,
     slot: Mutex<Slot>,
+    /// One writer at a time: two writings of one file would spoil each other.
+    writing: Mutex<()>,
 }
 
 enum Slot {
@@ -72,7 +74,7 @@ impl IdStore {
     /// in memory (see `state::memory`). Takes as long as reading the cache's log once, 60 s at most.
     pub fn open(root: Option<PathBuf>, table: u128, cache_bytes: u64) -> IdStore {
         let slot = Mutex::new(Slot::Lost(Lost::default()));
-        let store = IdStore { table, root, cache_bytes, slot };
+        let store = IdStore { table, root, cache_bytes, slot, writing: Mutex::new(()) };
         if let Some(root) = &store.root {
             let slot = store.first_opened(root);
             *store.slot() = slot;
@@ -250,8 +252,13 @@ impl IdStore {
                 ids.reserve_exact(header.ids());
             }
             for value in values {
-                let decoded = header.decode_chunk(index, &key.chunk(index), &value?, &mut ids);
-                if !self.distrust(decoded)? {
+                let whole = match value {
+                    Some(value) => self.distrust(header.decode_chunk(index, &key.chunk(index), &value, &mut ids))?,
+                    None => false,
+                };
+                if !whole {
+                    // A kill or a restored copy left a part of the file: it can be put again.
+                    self.run(move |db| db.remove(key.header()).map(drop))?;
                     return None;
                 }
                 index += 1;
@@ -325,6 +332,10 @@ impl IdStore {
 }
 
 impl DedupStore for IdStore {
+    fn use_table(&self, uuid: u128) {
+        assert_eq!(uuid, self.table, "one store serves one table");
+    }
+
     fn get(&self, path: &str) -> Option<Vec<(MessageId, EventHour)>> {
         let key = FileKey::of(self.table, path);
         let header = self.header(key, path).filter(|header| header.finished)?;
@@ -333,10 +344,12 @@ impl DedupStore for IdStore {
 
     /// On disk within a second; a kill before that loses the entry, nothing else.
     fn put(&self, path: &str, ids: &[(MessageId, EventHour)]) {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self.put_all(path, ids);
     }
 
     fn sweep(&self, keep: &dyn Fn(&str) -> bool) {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self.sweep_all(keep);
     }
 }

@@ -1,0 +1,52 @@
+# Everything is built in one profile, `--release`: the binary that tests drive is the one that ships.
+# The build lies outside of the tree; CARGO_TARGET_DIR moves it.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/sluice/target
+# More tests at a time than cores: most of a test's time is waiting for a commit interval.
+export RUST_TEST_THREADS ?= 4
+
+CARGO := cargo
+LOCKED := --release --locked
+TEST_RUN := $(CARGO_TARGET_DIR)/test-run
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test fmt lint deny advisories unit integration help
+
+help:
+	@echo "make build        the binary: $(CARGO_TARGET_DIR)/release/sluice"
+	@echo "make demo         the main job with nothing installed, a SIGKILL half-way included"
+	@echo "make test         all that must hold before a change is merged: fmt lint deny unit integration"
+	@echo "make unit         tests of the library and of its architecture"
+	@echo "make integration  the binary on a real Kafka and registry, started without a container engine"
+	@echo "make deny         licences and banned crates;  make advisories  known vulnerabilities (needs the network)"
+
+build:
+	@$(CARGO) build $(LOCKED)
+
+demo: build
+	@$(CARGO_TARGET_DIR)/release/sluice demo
+
+test: fmt lint deny unit integration
+	@echo "all tests passed"
+
+fmt:
+	@$(CARGO) fmt --check
+
+lint:
+	@$(CARGO) clippy $(LOCKED) --all-targets --quiet -- -D warnings
+
+# cargo-deny comes as a ready-made program: compiling it would take longer than Sluice.
+deny:
+	@cargo_deny="$$(tools/stack install lint | sed 's/^lint: //')/bin/cargo-deny" && \
+	  $(CARGO) fetch --locked --quiet && "$$cargo_deny" --offline check --hide-inclusion-graph licenses bans sources
+
+advisories:
+	@"$$(tools/stack install lint | sed 's/^lint: //')/bin/cargo-deny" check advisories
+
+unit:
+	@$(CARGO) test $(LOCKED) --quiet --lib --test architecture
+
+# One Kafka and one registry serve all test programs; the data is removed afterwards, the logs stay.
+integration:
+	@$(CARGO) build $(LOCKED) --quiet --bins --test integration
+	@tools/stack run --dir "$(TEST_RUN)" kafka registry python -- \
+	  $(CARGO) test $(LOCKED) --quiet --test integration
