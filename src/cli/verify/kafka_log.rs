@@ -193,6 +193,6 @@ mod tests {
         let mut log = KafkaLog::new(config, "gold");
         assert_eq!(offsets(&mut log, 10, 60).await, (10..60).collect::<Vec<_>>());
         assert_eq!(offsets(&mut log, 0, 9000).await, (0..9000).collect::<Vec<_>>());
-        assert_eq!(offsets(&mut log, 5, 5).await, vec![]);
+        assert!(offsets(&mut log, 5, 5).await.is_empty());
     }
 }
