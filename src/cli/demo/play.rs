@@ -23,6 +23,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Longest time without any progress in the table; a killed member's session and a rebalance are a tenth of it.
 const STALLED: Duration = Duration::from_secs(60);
 
+/// The service is killed with at least one in so many of all records under way.
+const UNDER_WAY: u64 = 20;
+
 pub struct Plan {
     pub records: u64,
     /// Records a second.
@@ -93,12 +96,12 @@ impl<'a> Play<'a> {
             }
             self.service.check()?;
             self.send_what_is_due(started.elapsed())?;
+            if self.must_crash() {
+                self = self.crash()?;
+            }
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.look_at_the_table().await?;
-                if self.must_crash() {
-                    self = self.crash()?;
-                }
                 if self.drained() {
                     break;
                 }
@@ -151,8 +154,11 @@ impl<'a> Play<'a> {
         }
     }
 
+    /// Half-way, and in the middle of something: with records that are sent and in no commit yet.
     fn must_crash(&self) -> bool {
-        self.plan.crash && self.killed.is_none() && total(&self.settled) >= self.plan.records / 2
+        let (sent, settled) = (self.pacing.sent_in_all(), total(&self.settled));
+        let under_way = sent.saturating_sub(settled) >= self.plan.records / UNDER_WAY || sent == self.plan.records;
+        self.plan.crash && self.killed.is_none() && settled >= self.plan.records / 2 && under_way
     }
 
     fn crash(self) -> Result<Self, Stop> {
