@@ -139,3 +139,34 @@ async fn repositions_in_a_row_read_exactly_from_the_last_one() {
     assert_eq!(read, (start(199)..count).map(|o| (o, value_at(0, o))).collect::<Vec<_>>());
     assert_eq!(end, count);
 }
+
+/// Not a promise, a figure: run it alone with --ignored --nocapture.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures"]
+async fn records_a_second_of_one_poll_thread() {
+    let topic = topic("speed", 4).await;
+    let (writer, value, count) = (producer(&[("linger.ms", "50")]), vec![7u8; 200], 500_000);
+    for partition in 0..4 {
+        (0..count).for_each(|_| send(&writer, &topic, partition, &value));
+        writer.flush(WAIT).unwrap();
+    }
+    let (source, mut events) = start(connection(), &unique("g"), &topic);
+    let partitions = assigned(&mut events).await;
+    let cpu = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    };
+    let (began, cpu_before) = (std::time::Instant::now(), cpu());
+    source.assign(partitions.iter().map(|p| (p.clone(), Epoch(1), StartAt::Offset(0))).collect());
+    let (mut rows, mut chunks, mut ends) = (0, 0, 0);
+    while ends < 4 {
+        match next(&mut events).await {
+            SourceEvent::Records { chunk, .. } => (rows, chunks) = (rows + chunk.frames.len(), chunks + 1),
+            SourceEvent::EndOfPartition { .. } => ends += 1,
+            _ => {}
+        }
+    }
+    let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu() - cpu_before);
+    println!("{rows} records in {chunks} chunks: {:.0}/s, {:.0} ns CPU a record", rows as f64 / wall, cpu * 1e9 / rows as f64);
+}

@@ -164,6 +164,8 @@ async fn storm(connection: fn() -> Connection) {
         seed += 1;
         let visit = Instant::now() + Duration::from_millis(1500 + (seed * 733) % 2500);
         join(seed).storm(visit.min(until), stop.clone()).await.leave().await;
+        // Long enough for the others to share what it had: two visitors in a row would only hand it on.
+        tokio::time::sleep(Duration::from_millis(500 + (seed * 397) % 1500)).await;
     }
     let ends = writing.await.unwrap();
     let mut members = Vec::new();
