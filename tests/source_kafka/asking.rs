@@ -20,11 +20,11 @@ async fn a_recreated_topic_has_another_id_in_the_same_cluster() {
 
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
     native().delete_topics(&[&topic], &options).await.unwrap();
-    while !admin.partitions(&[name.clone()]).await.unwrap().is_empty() {}
-    assert!(admin.identity(&[name.clone()]).await.unwrap().topics.is_empty());
+    while !admin.partitions(std::slice::from_ref(&name)).await.unwrap().is_empty() {}
+    assert!(admin.identity(std::slice::from_ref(&name)).await.unwrap().topics.is_empty());
     create(&topic, 2, &[]).await;
     let after = loop {
-        let after = admin.identity(&[name.clone()]).await.unwrap();
+        let after = admin.identity(std::slice::from_ref(&name)).await.unwrap();
         if !after.topics.is_empty() {
             break after;
         }
@@ -49,12 +49,15 @@ async fn a_time_is_the_first_record_not_before_it_or_the_end() {
     let topic = topic("times", 1).await;
     let producer = producer(&[]);
     for minute in 0..10 {
-        let record = BaseRecord::<str, str>::to(&topic).partition(0).payload("x").timestamp(1_700_000_000_000 + minute * 60_000);
+        let record =
+            BaseRecord::<str, str>::to(&topic).partition(0).payload("x").timestamp(1_700_000_000_000 + minute * 60_000);
         producer.send(record).map_err(|(e, _)| e).unwrap();
     }
     producer.flush(WAIT).unwrap();
     let admin = admin("nobody");
-    for (time, offset) in [(0, 0), (1_700_000_000_000, 0), (1_700_000_000_001, 1), (1_700_000_540_000, 9), (1_700_000_540_001, 10)] {
+    for (time, offset) in
+        [(0, 0), (1_700_000_000_000, 0), (1_700_000_000_001, 1), (1_700_000_540_000, 9), (1_700_000_540_001, 10)]
+    {
         let found = admin.log_offsets(&[(tp(&topic, 0), LogEdge::Timestamp(time))]).await.unwrap();
         assert_eq!(found[&tp(&topic, 0)].offset, offset, "at {time}");
     }
@@ -81,7 +84,7 @@ async fn group_offsets_are_mirrored_with_their_metadata_and_the_group_is_left_at
     source.mirror_group_offsets(BTreeMap::from([(partition.clone(), 7)]), metadata.clone());
     let expected = BTreeMap::from([(partition.clone(), GroupOffset { offset: 7, metadata })]);
     let deadline = Instant::now() + Duration::from_secs(20);
-    while admin.group_offsets(&[partition.clone()]).await.unwrap() != expected {
+    while admin.group_offsets(std::slice::from_ref(&partition)).await.unwrap() != expected {
         assert!(Instant::now() < deadline, "not mirrored");
     }
 
@@ -89,7 +92,7 @@ async fn group_offsets_are_mirrored_with_their_metadata_and_the_group_is_left_at
     source.mirror_group_offsets(BTreeMap::from([(partition.clone(), 9)]), "last".into());
     close(source, &mut events).await;
     assert!(admin.group_members().await.unwrap().is_empty(), "left, not timed out");
-    assert_eq!(admin.group_offsets(&[partition.clone()]).await.unwrap()[&partition].offset, 9);
+    assert_eq!(admin.group_offsets(std::slice::from_ref(&partition)).await.unwrap()[&partition].offset, 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]

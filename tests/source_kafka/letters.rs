@@ -27,7 +27,8 @@ fn letter(offset: Offset, value: Vec<u8>) -> Letter {
 
 /// (offset of the letter's record, length of its value, header of a value that was left out)
 fn read(topic: &str, count: usize) -> Vec<(i64, Option<usize>, Option<String>)> {
-    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", broker()).set("group.id", unique("g")).create().unwrap();
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", broker()).set("group.id", unique("g")).create().unwrap();
     let mut start = TopicPartitionList::new();
     start.add_partition_offset(topic, 0, ListedOffset::Beginning).unwrap();
     consumer.assign(&start).unwrap();

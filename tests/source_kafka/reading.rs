@@ -168,5 +168,9 @@ async fn records_a_second_of_one_poll_thread() {
         }
     }
     let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu() - cpu_before);
-    println!("{rows} records in {chunks} chunks: {:.0}/s, {:.0} ns CPU a record", rows as f64 / wall, cpu * 1e9 / rows as f64);
+    println!(
+        "{rows} records in {chunks} chunks: {:.0}/s, {:.0} ns CPU a record",
+        rows as f64 / wall,
+        cpu * 1e9 / rows as f64
+    );
 }

@@ -65,7 +65,9 @@ async fn the_eager_assignors_take_and_give_everything() {
     assert_eq!((read[0].0, read.len(), end), (90, 10, 100));
     fill(&producer(&[]), &topic, 1, 0..10);
     let offsets = find(&mut first_events, |event| match event {
-        SourceEvent::Records { partition, epoch, chunk } if partition.partition == 1 => Some((epoch, chunk.frames[0].offset)),
+        SourceEvent::Records { partition, epoch, chunk } if partition.partition == 1 => {
+            Some((epoch, chunk.frames[0].offset))
+        }
         _ => None,
     })
     .await;

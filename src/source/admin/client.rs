@@ -242,5 +242,11 @@ fn is_not_yet(fault: &Fault) -> bool {
 
 fn is_unsupported(fault: &Fault) -> bool {
     use RDKafkaErrorCode as E;
-    fault.code.is_one_of(&[E::UnsupportedFeature, E::UnsupportedVersion, E::InvalidArgument, E::InvalidRequest, E::InvalidGroupId])
+    fault.code.is_one_of(&[
+        E::UnsupportedFeature,
+        E::UnsupportedVersion,
+        E::InvalidArgument,
+        E::InvalidRequest,
+        E::InvalidGroupId,
+    ])
 }
