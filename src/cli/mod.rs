@@ -1,7 +1,7 @@
 //! Commands: the only place where concrete parts meet.
 
 pub mod arguments;
-pub mod columns;
+pub mod cells;
 mod config;
 pub mod demo;
 mod healthcheck;
