@@ -8,6 +8,7 @@ pub mod config;
 pub mod core;
 pub mod decode;
 pub mod error;
+pub mod pipeline;
 pub mod ports;
 pub mod sink;
 pub mod source;

@@ -1,1 +1,23 @@
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use sluice::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    // Prints help, version and usage errors itself; the latter end with 2, as every wrong use does.
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the process can't start its threads: {error}\nwhat to do: raise the limits of this user");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(cli::run(cli)) {
+        Ok(code) => code,
+        Err(stop) => {
+            eprintln!("error: {}\nwhat to do: {}", stop.what, stop.remedy);
+            ExitCode::from(stop.exit.code())
+        }
+    }
+}

@@ -213,6 +213,8 @@ pub trait DeadLetters: Send + Sync {
 pub enum SchemaAnswer {
     /// The writer's schema as JSON, and those that it references, dependencies first.
     Known { schema: Arc<str>, references: Vec<Arc<str>> },
+    /// The registry knows the id, and the schema is of another type: `PROTOBUF`, `JSON`.
+    NotAvro { schema_type: Arc<str> },
     /// The registry answers and doesn't know the id.
     Unknown,
 }
@@ -283,8 +285,14 @@ pub type Hits = Vec<MessageId>;
 
 #[async_trait]
 pub trait DataFiles: Send + Sync {
-    /// Writes the rows of one hour under a new path, durable when it returns. Rows in the Arrow schema of `sink::gold`.
-    async fn write(&self, hour: EventHour, rows: Vec<RecordBatch>) -> Result<Vec<WrittenFile>, PortError>;
+    /// Writes the rows of one hour under new paths, durable when it returns: the 15 columns of Silver in the table's order;
+    /// the three derived ones are added. `gold_ingestion_timestamp` is the batch's own.
+    async fn write(
+        &self,
+        hour: EventHour,
+        gold_ingestion_timestamp: Micros,
+        rows: Vec<RecordBatch>,
+    ) -> Result<Vec<WrittenFile>, PortError>;
     /// Which of `ids` are in the file in rows of `hour`? A failure is never a "no".
     async fn probe(&self, file: &LiveFile, hour: EventHour, ids: &[ProbeId]) -> Result<Hits, PortError>;
     /// Every message_id of the file with its event hour; rows without id or timestamp left out.
@@ -295,6 +303,8 @@ pub trait DataFiles: Send + Sync {
 /// The read-through cache of ids per data file. It can be empty or gone at any time: that costs time only, so nothing
 /// here fails.
 pub trait DedupStore: Send + Sync {
+    /// Told at every load: what is kept of another table never answers for this one.
+    fn use_table(&self, uuid: u128);
     fn get(&self, path: &str) -> Option<Vec<(MessageId, EventHour)>>;
     fn put(&self, path: &str, ids: &[(MessageId, EventHour)]);
     /// Forgets every file that `keep` refuses.

@@ -1,1 +1,118 @@
-//! (under construction)
+//! Commands: the only place where concrete parts meet.
+
+pub mod arguments;
+pub mod columns;
+mod config;
+pub mod demo;
+mod healthcheck;
+mod interrupted;
+pub mod offsets;
+pub mod output;
+pub mod parts;
+pub mod produce;
+pub mod progress;
+mod run;
+pub mod table;
+pub mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::Sources;
+use crate::error::Stop;
+use output::Output;
+
+/// How a command ends: with an exit code of its own choice, or with a stop that is told on stderr.
+pub type Finished = Result<ExitCode, Stop>;
+
+/// Kafka topics into an Iceberg table, exactly once, deduplicated
+#[derive(Parser, Debug)]
+#[command(
+    name = "sluice",
+    version,
+    propagate_version = true,
+    after_help = "Every command has an example: sluice COMMAND --help"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Configuration; else ./sluice.toml, else /etc/sluice/sluice.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Override a setting, such as gold.commit_interval=10s (repeatable; above SLUICE__… variables)
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How facts are printed
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+impl Global {
+    /// Where settings come from: the named file, this process's variables, `--set`.
+    pub fn sources(&self) -> Sources {
+        Sources::of_process(self.config.clone(), self.set.clone())
+    }
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    Run(run::RunArgs),
+    Produce(produce::ProduceArgs),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print a completion script
+    #[command(after_help = "Example:\n  sluice completions bash > /usr/share/bash-completion/completions/sluice")]
+    Completions {
+        shell: Shell,
+    },
+}
+
+/// Runs a command to its end.
+pub async fn run(cli: Cli) -> Finished {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Run(args) => args.run(&global).await,
+        Command::Produce(args) => args.run(&global).await,
+        Command::Config(command) => command.run(&global),
+        Command::Healthcheck(args) => args.run(&global).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sluice", &mut script);
+            output::print(&String::from_utf8_lossy(&script))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_well_formed_and_has_an_example() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        let mut waiting: Vec<clap::Command> = cli.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
+        while let Some(mut command) = waiting.pop() {
+            let inner: Vec<clap::Command> = command.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
+            if inner.is_empty() {
+                let help = command.render_long_help().to_string();
+                assert!(help.contains("Example:"), "{} has no example", command.get_name());
+            }
+            waiting.extend(inner);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::table::{Lane, LaneName, OwnChange};
-use crate::types::{CommitId, Micros};
+use crate::types::CommitId;
 
 /// A snapshot to be made on a base. The producer chooses the snapshot id and timestamp, moves the tag `sluice` and
 /// rewrites the property of every lane in `lanes`.
@@ -16,6 +16,4 @@ pub struct SnapshotPlan {
     pub own: Option<(LaneName, OwnChange)>,
     /// Lanes that end here: their property is removed.
     pub retired: BTreeSet<LaneName>,
-    /// Delay for `sluice.watermark.G` of the own lane.
-    pub watermark_delay: Micros,
 }

@@ -56,6 +56,8 @@ pub struct Lane {
     pub partitions: BTreeMap<TopicPartition, Progress>,
     pub totals: Totals,
     pub source: SourceIdentity,
+    /// `sluice.watermark.G`: event time that no partition with input is behind. The property has none.
+    pub watermark: Option<Micros>,
 }
 
 /// `sluice.totals.G`: counts summed since the lane was opened, and rows written by redrive and replay.
@@ -70,10 +72,11 @@ impl Lane {
         self.partitions.keys().map(|tp| tp.topic.clone()).collect()
     }
 
-    /// `sluice.watermark.G`: the least of the partitions' greatest event times, idle ones and those without a record
-    /// left out, less the delay. None while no partition counts.
-    pub fn watermark(&self, delay: Micros) -> Option<Micros> {
-        self.partitions.values().filter(|p| !p.idle).filter_map(|p| p.max_event_time).min().map(|t| t - delay)
+    /// The watermark that the partitions give: the least of their greatest event times, idle ones and those without a
+    /// record left out, less the delay. With every partition idle it stays where it was.
+    pub fn advanced_watermark(&self, delay: Micros) -> Option<Micros> {
+        let awake = self.partitions.values().filter(|p| !p.idle).filter_map(|p| p.max_event_time).min();
+        awake.map(|t| t - delay).or(self.watermark)
     }
 }
 

@@ -1,0 +1,212 @@
+//! `sluice offsets describe`: where every partition stands, in the log, in the group, in the table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::columns::{self, or_none};
+use crate::error::Stop;
+use crate::types::*;
+
+/// Shows offsets of log, group and table, lag and owner of every partition.
+#[derive(clap::Args, Clone, Debug)]
+#[command(
+    after_help = "Examples:\n  sluice offsets describe\n  sluice offsets describe --output json > before.json\n  sluice offsets describe --compare before.json"
+)]
+pub struct DescribeArgs {
+    /// An earlier `--output json`: exit 0 only if no table offset went back since
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+}
+
+/// The same names in `/status`. Offsets are the next ones, not the last. Null: not known, or there is none.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PartitionOffsets {
+    pub topic: String,
+    pub partition: i32,
+    pub log_start_offset: Option<Offset>,
+    /// Last stable offset.
+    pub log_end_offset: Option<Offset>,
+    pub group_offset: Option<Offset>,
+    pub table_offset: Option<Offset>,
+    /// Offsets from the table's to the log end, control records included.
+    pub lag_records: Option<u64>,
+    /// Since the broker timestamp of the first record that is not in the table; 0 when drained.
+    pub lag_seconds: Option<f64>,
+    /// Client id of the member that owns it.
+    pub owner: Option<String>,
+}
+
+impl PartitionOffsets {
+    /// What can be said before anything is asked.
+    pub fn of(partition: &TopicPartition) -> Self {
+        Self {
+            topic: partition.topic.to_string(),
+            partition: partition.partition,
+            log_start_offset: None,
+            log_end_offset: None,
+            group_offset: None,
+            table_offset: None,
+            lag_records: None,
+            lag_seconds: None,
+            owner: None,
+        }
+    }
+
+    /// Takes `lag_records` from log end and table offset. Where the table knows nothing, everything is to come.
+    pub fn with_lag(mut self) -> Self {
+        let from = self.table_offset.or(self.log_start_offset);
+        self.lag_records = self.log_end_offset.zip(from).map(|(end, from)| (end - from).max(0) as u64);
+        self
+    }
+}
+
+/// The typed stop that ended the last run of the service, as kept in its state_dir.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LastStop {
+    pub exit: u8,
+    pub what: String,
+    pub remedy: String,
+    /// Milliseconds since 1970, by the clock of the host that stopped.
+    pub at_ms: i64,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct OffsetsReport {
+    pub group: String,
+    /// The snapshot that the table's offsets are read from; null for a lane that the table doesn't know.
+    pub snapshot: Option<i64>,
+    pub partitions: Vec<PartitionOffsets>,
+    pub last_stop: Option<LastStop>,
+}
+
+impl OffsetsReport {
+    pub fn text(&self) -> String {
+        let header =
+            ["TOPIC", "PARTITION", "LOG-START", "LOG-END", "GROUP-OFFSET", "TABLE-OFFSET", "LAG", "LAG-SECONDS", "OWNER"];
+        let rows = self.partitions.iter().map(|p| {
+            vec![
+                p.topic.clone(),
+                p.partition.to_string(),
+                or_none(p.log_start_offset),
+                or_none(p.log_end_offset),
+                or_none(p.group_offset),
+                or_none(p.table_offset),
+                or_none(p.lag_records),
+                or_none(p.lag_seconds.map(|s| format!("{s:.1}"))),
+                or_none(p.owner.as_ref()),
+            ]
+        });
+        let mut out = columns::table(&header, &rows.collect::<Vec<_>>());
+        match self.snapshot {
+            Some(snapshot) => {
+                let _ = writeln!(out, "\ngroup {}, table offsets of snapshot {snapshot}", self.group);
+            }
+            None => {
+                let _ = writeln!(out, "\ngroup {}: the table doesn't know this lane yet", self.group);
+            }
+        }
+        if let Some(stop) = &self.last_stop {
+            let at = columns::time(stop.at_ms);
+            let _ = writeln!(out, "last stop, {at}: exit {}: {}\n  what to do: {}", stop.exit, stop.what, stop.remedy);
+        }
+        out
+    }
+
+    /// Partitions whose table offset went back since `before`, or is no longer known.
+    pub fn went_back_since(&self, before: &OffsetsReport) -> Vec<String> {
+        let key = |p: &PartitionOffsets| TopicPartition::new(p.topic.as_str(), p.partition);
+        let now: BTreeMap<_, _> = self.partitions.iter().map(|p| (key(p), p.table_offset)).collect();
+        let mut back = Vec::new();
+        for then in &before.partitions {
+            let Some(was) = then.table_offset else { continue };
+            let is = now.get(&key(then)).copied().flatten();
+            if is.is_none_or(|is| is < was) {
+                back.push(format!("{}: {was} then, {} now", key(then), or_none(is)));
+            }
+        }
+        back
+    }
+}
+
+/// Reads what `--compare` names.
+///
+/// # Errors
+/// Exit 2: not there, or not an earlier output.
+pub fn read_earlier(path: &std::path::Path) -> Result<OffsetsReport, Stop> {
+    let wrong = |e: String| {
+        Stop::usage(
+            format!("--compare {}: {e}", path.display()),
+            "give it the output of `sluice offsets describe --output json`",
+        )
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))
+}
+
+/// The stop of `--compare`; none where nothing went back.
+pub fn compare(now: &OffsetsReport, before: &OffsetsReport) -> Option<Stop> {
+    let back = now.went_back_since(before);
+    (!back.is_empty()).then(|| {
+        Stop::inconsistent(
+            format!("table offsets went back: {}", back.join("; ")),
+            "a roll-back of the table or `offsets reset` does that: see `sluice table snapshots`",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(offsets: &[(i32, Option<Offset>)]) -> OffsetsReport {
+        let partitions = offsets.iter().map(|(partition, table_offset)| {
+            let at = PartitionOffsets::of(&TopicPartition::new("silver.a", *partition));
+            PartitionOffsets {
+                table_offset: *table_offset,
+                log_start_offset: Some(0),
+                log_end_offset: Some(50),
+                owner: Some("worker-1".into()),
+                ..at
+            }
+            .with_lag()
+        });
+        OffsetsReport { group: "gold".into(), snapshot: Some(7), partitions: partitions.collect(), last_stop: None }
+    }
+
+    #[test]
+    fn an_offset_that_went_back_or_is_lost_is_found_by_comparison() {
+        let before = report(&[(0, Some(10)), (1, None), (2, Some(5))]);
+        assert_eq!(compare(&report(&[(0, Some(10)), (1, Some(0)), (2, Some(6)), (3, None)]), &before), None);
+        let stop = compare(&report(&[(0, Some(9)), (1, None)]), &before).unwrap();
+        assert_eq!(stop.exit, crate::error::Exit::Inconsistent);
+        assert_eq!(stop.what, "table offsets went back: silver.a:0: 10 then, 9 now; silver.a:2: 5 then, - now");
+    }
+
+    #[test]
+    fn the_json_that_is_printed_is_the_json_that_is_compared() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("before.json");
+        let report = report(&[(0, Some(10))]);
+        std::fs::write(&path, serde_json::to_string_pretty(&report).unwrap()).unwrap();
+        assert_eq!(read_earlier(&path).unwrap(), report);
+        std::fs::write(&path, "[]").unwrap();
+        assert_eq!(read_earlier(&path).unwrap_err().exit, crate::error::Exit::Usage);
+    }
+
+    #[test]
+    fn lag_counts_from_the_table_or_where_it_knows_nothing_from_the_log_start() {
+        let lags: Vec<_> =
+            report(&[(0, Some(10)), (1, None), (2, Some(60))]).partitions.iter().map(|p| p.lag_records).collect();
+        assert_eq!(lags, [Some(40), Some(50), Some(0)]);
+        let stop = LastStop { exit: 6, what: "lost".into(), remedy: "reset".into(), at_ms: 0 };
+        let text = OffsetsReport { last_stop: Some(stop), ..report(&[(0, Some(10))]) }.text();
+        assert!(
+            text.contains("silver.a          0          0       50             -            10   40            -  worker-1"),
+            "{text}"
+        );
+        assert!(text.contains("last stop, 1970-01-01T00:00:00.000Z: exit 6: lost"), "{text}");
+    }
+}

@@ -1,0 +1,4 @@
+//! `sluice offsets describe` and `sluice offsets reset`: arguments, and results as text and JSON.
+
+pub mod describe;
+pub mod reset;

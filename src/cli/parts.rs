@@ -1,0 +1,134 @@
+//! Concrete parts from a configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::config::{self, Config};
+use crate::decode::EventTimeBounds;
+use crate::decode::registry::{Credentials, Registry, RegistryConfig};
+use crate::error::Stop;
+use crate::ports::{Clock, Random};
+use crate::sink::catalog::{Catalog, TableName, sqlite::SqliteCatalog};
+use crate::sink::data_files::GoldFiles;
+use crate::sink::local_fs::{LocalFs, folder_uri};
+use crate::sink::storage::ObjectStore;
+use crate::sink::table::IcebergTable;
+use crate::source::settings::Connection;
+use crate::types::Micros;
+
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn monotonic_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+    fn wall_ms(&self) -> i64 {
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => since.as_millis() as i64,
+            Err(before) => -(before.duration().as_millis() as i64),
+        }
+    }
+}
+
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn u64(&self) -> u64 {
+        rand::random()
+    }
+    fn u128(&self) -> u128 {
+        rand::random()
+    }
+}
+
+/// The table and its files.
+pub struct Lake {
+    pub store: Arc<dyn ObjectStore>,
+    pub catalog: Arc<dyn Catalog>,
+    pub files: Arc<GoldFiles>,
+    pub table: Arc<IcebergTable>,
+}
+
+impl Lake {
+    /// Asks for nothing yet.
+    pub fn of(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, Stop> {
+        let iceberg = &config.iceberg;
+        let name: TableName = iceberg.table.to_string().parse().map_err(|error| {
+            Stop::usage(
+                format!("iceberg.table: {error}"),
+                "write namespace.table, such as \"market_data.gold_crypto_trades\"",
+            )
+        })?;
+        let warehouse = folder_uri(&iceberg.warehouse).map_err(|error| {
+            Stop::usage(
+                format!("iceberg.warehouse = {:?}: {error}", iceberg.warehouse),
+                "name a folder that can be created or written to",
+            )
+        })?;
+        let store: Arc<dyn ObjectStore> = Arc::new(LocalFs);
+        let catalog: Arc<dyn Catalog> =
+            Arc::new(SqliteCatalog::new(name, PathBuf::from(&iceberg.uri), warehouse, store.clone()));
+        let files = Arc::new(GoldFiles::new(store.clone()));
+        let random = Arc::new(SystemRandom);
+        let table = IcebergTable::new(catalog.clone(), store.clone(), files.clone(), clock, random);
+        Ok(Self { store, catalog, files, table: Arc::new(table) })
+    }
+}
+
+pub fn connection(kafka: &config::Kafka) -> Connection {
+    let properties: BTreeMap<String, String> =
+        kafka.properties.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    Connection { bootstrap_servers: kafka.bootstrap_servers.clone(), properties }
+}
+
+pub fn registry(config: &Config, clock: Arc<dyn Clock>) -> Result<Registry, Stop> {
+    let settings = &config.schema_registry;
+    let credentials = match (&settings.username, &settings.password, &settings.bearer_token) {
+        (Some(username), Some(password), _) => {
+            Credentials::Basic { username: username.clone(), password: password.expose().into() }
+        }
+        (_, _, Some(token)) => Credentials::Bearer { token: token.expose().into() },
+        _ => Credentials::None,
+    };
+    let registry = RegistryConfig {
+        url: settings.url.to_string(),
+        credentials,
+        ca_file: settings.ca_file.clone(),
+        state_dir: Some(config.dedup.state_dir.clone()),
+    };
+    Registry::new(&registry, clock)
+}
+
+/// Every secret of a configuration: none may ever be in a log line or on a page.
+pub fn secrets(config: &Config) -> Vec<String> {
+    let registry = &config.schema_registry;
+    let mut secrets: Vec<String> =
+        [&registry.password, &registry.bearer_token].into_iter().flatten().map(|s| s.expose().to_string()).collect();
+    for properties in [&config.kafka.properties, &config.iceberg.properties] {
+        let secret = properties.iter().filter(|(name, _)| config::secret::is_secret_name(name));
+        secrets.extend(secret.map(|(_, value)| value.to_string()));
+    }
+    secrets
+}
+
+pub fn micros(duration: Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
+}
+
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub fn bounds(event_time: &config::EventTime) -> EventTimeBounds {
+    EventTimeBounds { future_max: micros(event_time.future_max), past_max: micros(event_time.past_max) }
+}

@@ -1,0 +1,105 @@
+//! Brings the ids of live files into memory, one file after the other, beside everything else: from the store where it
+//! has them, else from the table's message_id column.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::core::instance::Event;
+use crate::core::table::LiveFile;
+use crate::pipeline::effects::Ports;
+use crate::pipeline::report::Telemetry;
+use crate::ports::PortError;
+use crate::telemetry::metrics::LoadSource;
+use crate::types::*;
+
+/// Ids of a file, each with its hour.
+type FileIds = Vec<(MessageId, EventHour)>;
+
+pub struct Cover {
+    wanted: BTreeSet<FilePath>,
+    queue: mpsc::UnboundedSender<LiveFile>,
+    covered: mpsc::Receiver<(FilePath, Option<FileIds>)>,
+    /// What was read since the queue was last empty, and since when.
+    files: u64,
+    ids: u64,
+    since: Instant,
+}
+
+impl Cover {
+    pub fn start(ports: Ports, telemetry: Telemetry) -> Self {
+        let (queue, mut files) = mpsc::unbounded_channel::<LiveFile>();
+        let (covered_to, covered) = mpsc::channel(2);
+        tokio::spawn(async move {
+            while let Some(file) = files.recv().await {
+                let ids = load(&ports, &telemetry, &file).await;
+                if covered_to.send((file.path, ids)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self { wanted: BTreeSet::new(), queue, covered, files: 0, ids: 0, since: Instant::now() }
+    }
+
+    pub fn want(&mut self, files: Vec<LiveFile>) {
+        if self.wanted.is_empty() {
+            self.since = Instant::now();
+        }
+        for file in files {
+            if self.wanted.insert(file.path.clone()) {
+                // the worker ends only with this value
+                let _ = self.queue.send(file);
+            }
+        }
+    }
+
+    /// The next file that is covered; one that could not be read is asked for again by the core, and probed meanwhile.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            let (path, ids) = self.covered.recv().await?;
+            self.wanted.remove(&path);
+            self.files += u64::from(ids.is_some());
+            self.ids += ids.as_ref().map_or(0, Vec::len) as u64;
+            if self.wanted.is_empty() {
+                let took_ms = self.since.elapsed().as_millis() as u64;
+                tracing::info!(
+                    event = "dedup.synced",
+                    files = self.files,
+                    ids = self.ids,
+                    took_ms,
+                    "ids of live files are in memory"
+                );
+                (self.files, self.ids) = (0, 0);
+            }
+            if let Some(ids) = ids {
+                let Some(hour) = ids.first().map(|(_, hour)| *hour) else { continue };
+                let ids = ids.into_iter().filter(|(_, h)| *h == hour).map(|(id, _)| id).collect();
+                return Some(Event::Covered { path, hour, ids });
+            }
+        }
+    }
+}
+
+async fn load(ports: &Ports, telemetry: &Telemetry, file: &LiveFile) -> Option<FileIds> {
+    let (store, path) = (ports.store.clone(), file.path.clone());
+    if let Some(ids) = tokio::task::spawn_blocking(move || store.get(&path)).await.ok().flatten() {
+        telemetry.file_loaded(LoadSource::Sled);
+        return Some(ids);
+    }
+    match ports.files.read_ids(file).await {
+        Ok(ids) => {
+            telemetry.file_loaded(LoadSource::Column);
+            ports.keep(file.path.clone(), ids.clone()).await;
+            Some(ids)
+        }
+        Err(PortError::Down(down)) => {
+            tracing::warn!(file = %file.path, reason = down.reason, "ids of a data file could not be read; it is probed instead");
+            None
+        }
+        Err(PortError::Stop(stop)) => {
+            tracing::warn!(file = %file.path, reason = stop.what, "ids of a data file could not be read; it is probed instead");
+            None
+        }
+    }
+}

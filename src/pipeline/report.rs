@@ -1,0 +1,463 @@
+//! What the instance says of itself: log lines, metrics and the status page, from the core's reports.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::core::batch::Lookup;
+use crate::core::event_time::LatePolicy;
+use crate::core::instance::*;
+use crate::core::plan::SnapshotPlan;
+use crate::core::table::*;
+use crate::pipeline::effects::{Names, Ports};
+use crate::pipeline::lag::{LogEnds, Timestamps};
+use crate::pipeline::rows::{SealedRows, TopicCounts};
+use crate::ports::*;
+use crate::state::dir::Known;
+use crate::state::memory::{Account, Budget, Part, resident_bytes};
+use crate::telemetry::metrics::{self, CommitOutcome, LateAction, LoadSource, LookupTier, Metrics, RegistryOutcome};
+use crate::telemetry::status::{Assignment, Board, LastCommit, MemoryStatus, PartitionStatus, Phase, Status, rfc3339};
+use crate::types::*;
+
+/// How often the status is built anew.
+const STATUS_EVERY_MS: u64 = 1_000;
+
+#[derive(Clone)]
+pub struct Telemetry {
+    pub metrics: Arc<Metrics>,
+    pub board: Arc<Board>,
+    pub account: Arc<Account>,
+    pub budget: Budget,
+}
+
+/// Requests to the schema registry, counted by whoever makes them.
+type RegistryCounts = Arc<crate::decode::registry::RegistryRequests>;
+
+impl Telemetry {
+    /// Shows the registry's counts among the metrics.
+    pub fn with_registry(self, requests: RegistryCounts) -> Self {
+        let metrics = self.metrics.clone();
+        tokio::spawn(async move {
+            let mut shown = [0; 3];
+            let mut every = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                every.tick().await;
+                let now = [&requests.known, &requests.unknown, &requests.failed].map(|n| n.load(Ordering::Relaxed));
+                let outcomes = [RegistryOutcome::Known, RegistryOutcome::NotFound, RegistryOutcome::Failed];
+                for ((outcome, now), shown) in outcomes.into_iter().zip(now).zip(&mut shown) {
+                    (*shown..now).for_each(|_| metrics.registry_request(outcome));
+                    *shown = now;
+                }
+            }
+        });
+        self
+    }
+
+    pub fn file_loaded(&self, source: LoadSource) {
+        self.metrics.dedup.file_loaded(source);
+    }
+
+    pub fn letters_sent(&self, letters: &[Letter]) {
+        let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+        for letter in letters {
+            *reasons.entry(letter.reason).or_default() += 1;
+        }
+        let first = &letters[0];
+        tracing::warn!(
+            event = "dead_letter.sent", letters = letters.len(), ?reasons, first = %first.partition, offset = first.offset,
+            reason = first.message, "records that can't become rows were sent to the dead-letter topic"
+        );
+    }
+}
+
+pub struct Reporter {
+    pub telemetry: Telemetry,
+    ports: Ports,
+    names: Names,
+    status: Status,
+    lane: Option<Lane>,
+    log_ends: LogEnds,
+    timestamps: Timestamps,
+    assignment: Assignment,
+    known: Option<Known>,
+    stop_cleared: bool,
+    unreadable: BTreeSet<LaneName>,
+    last_status_ms: u64,
+    late: LatePolicy,
+    /// When the commit in flight was first posted.
+    committing_since: Option<Instant>,
+    progress: Progressing,
+}
+
+/// For the stall watchdog: when anything last moved.
+struct Progressing {
+    since_ms: u64,
+    mark: (u64, Option<CommitId>),
+}
+
+impl Reporter {
+    pub fn new(telemetry: Telemetry, names: &Names, late: LatePolicy, ports: Ports) -> Self {
+        for topic in &names.topics {
+            telemetry.metrics.records.declare_topic(topic);
+        }
+        let status =
+            Status { phase: Phase::Running, group: names.lane.to_string(), table: names.table.clone(), ..Status::default() };
+        let since_ms = ports.clock.monotonic_ms();
+        Self {
+            log_ends: LogEnds::start(ports.clone()),
+            ports,
+            names: names.clone(),
+            status,
+            telemetry,
+            lane: None,
+            timestamps: Timestamps::default(),
+            assignment: Assignment::Waiting,
+            known: None,
+            stop_cleared: false,
+            unreadable: BTreeSet::new(),
+            last_status_ms: 0,
+            late,
+            committing_since: None,
+            progress: Progressing { since_ms, mark: (0, None) },
+        }
+    }
+
+    /// The lane as the table had it last.
+    pub fn lane(&self) -> Option<&Lane> {
+        self.lane.as_ref()
+    }
+
+    pub fn stopping(&mut self) {
+        self.status.phase = Phase::Stopping;
+        self.last_status_ms = 0;
+    }
+
+    // ---- the source
+
+    pub fn judged(&self, records: usize) {
+        self.telemetry.metrics.dedup.lookups(LookupTier::Hot, records as u64);
+    }
+
+    pub fn fetched(&mut self, partition: &TopicPartition, chunk: &RecordChunk) {
+        let (Some(first), Some(last)) = (chunk.frames.first(), chunk.frames.last()) else { return };
+        let records = chunk.frames.len() as u64;
+        let holes = (last.offset - first.offset + 1) as u64 - records;
+        self.telemetry.metrics.records.fetched(&partition.topic, records);
+        self.telemetry.metrics.records.offset_holes(&partition.topic, holes);
+        self.timestamps.delivered(partition, &chunk.frames);
+    }
+
+    pub fn assigned(&mut self, partitions: &[TopicPartition]) {
+        self.telemetry.metrics.partitions.rebalanced();
+        let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+        tracing::info!(event = "source.assigned", partitions = names.join(","), count = names.len(), "assigned");
+        self.assignment = if partitions.is_empty() { Assignment::StandingBy } else { Assignment::Assigned };
+    }
+
+    pub fn revoked(&mut self, partitions: &[TopicPartition], lost: bool) {
+        self.telemetry.metrics.partitions.rebalanced();
+        let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+        tracing::info!(event = "source.revoked", partitions = names.join(","), lost, "revoked");
+        for partition in partitions {
+            self.timestamps.forget(partition);
+        }
+    }
+
+    pub fn paused(&mut self, partitions: usize) {
+        self.telemetry.metrics.partitions.paused(partitions as u64);
+    }
+
+    pub fn probed(&self, lookups: &[Lookup]) {
+        let ids: u64 = lookups.iter().map(|l| l.ids.len() as u64).sum();
+        tracing::debug!(files = lookups.len(), ids, "looking ids up in files that aren't in memory");
+    }
+
+    // ---- the core's reports
+
+    pub fn report(&mut self, report: Report, rows: Option<(&SealedRows, &BTreeMap<EventHour, BTreeSet<MessageId>>)>) {
+        match report {
+            Report::Committed(committed) => self.committed(*committed, rows),
+            Report::Opened { partitions, commit, snapshot } => {
+                let places: BTreeMap<String, Offset> = partitions.iter().map(|(tp, at)| (tp.to_string(), *at)).collect();
+                tracing::info!(
+                    event = "lane.opened", lane = %self.names.lane, partitions = ?places, commit_id = %commit,
+                    snapshot_id = snapshot.0, "the lane was opened for these partitions"
+                );
+            }
+            Report::Anchored { snapshot } => {
+                tracing::info!(
+                    event = "iceberg.commit",
+                    snapshot_id = snapshot.0,
+                    kind = "anchor",
+                    "another engine's head now has a snapshot of Sluice behind it"
+                );
+            }
+            Report::Fenced { reason, partitions } => {
+                self.telemetry.metrics.commits.attempted(CommitOutcome::Fenced);
+                self.status.fenced = Some(reason.clone());
+                let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+                tracing::warn!(
+                    event = "iceberg.fenced",
+                    reason,
+                    partitions = names.join(","),
+                    "the batch was given up: it doesn't fit the table any more, its records are read again"
+                );
+            }
+            Report::Repositioned { partitions, reason } => {
+                let places: BTreeMap<String, Offset> =
+                    partitions.iter().map(|(tp, place)| (tp.to_string(), place.next_offset)).collect();
+                tracing::info!(event = "source.positioned", partitions = ?places, reason, "reading from the table's offsets");
+            }
+            Report::Read { lane, others, table } => self.read(lane, others, &table),
+            Report::LaneUnreadable { lane, why } => {
+                if lane != self.names.lane && self.unreadable.insert(lane.clone()) {
+                    tracing::warn!(%lane, why, "another lane of the table can't be read: it is neither carried nor touched");
+                }
+            }
+            Report::Conflict { attempts } => {
+                tracing::debug!(attempts, "the commit is tried again on the table as it is now")
+            }
+            Report::Discarded { commits, reason } => {
+                let ids: Vec<String> = commits.iter().map(ToString::to_string).collect();
+                tracing::warn!(
+                    commits = ids.join(","),
+                    reason,
+                    "commits whose outcome isn't known were given up; the table decides"
+                );
+            }
+            Report::Flood(flood) => {
+                tracing::error!(letters = flood.letters, records = flood.records, "dead letters above dead_letter.rate_max");
+            }
+        }
+    }
+
+    fn read(&mut self, lane: Lane, others: Vec<LaneName>, table: &TableView) {
+        self.status.catalog_loaded = true;
+        let unsubscribed: Vec<Topic> = lane.topics().into_iter().filter(|t| !self.names.topics.contains(t)).collect();
+        if self.lane.is_none() {
+            let others: Vec<&str> = others.iter().map(|n| &**n).collect();
+            tracing::info!(lane = %self.names.lane, others = others.join(","), files = table.live.len(),
+                head = table.head.map_or(0, |h| h.0), "the lane was read from the table");
+            if !unsubscribed.is_empty() {
+                tracing::warn!(topics = ?unsubscribed, "the lane has topics that aren't in kafka.topics: they are carried on unread");
+            }
+        }
+        self.remember(&lane, table.uuid);
+        self.lane = Some(lane);
+    }
+
+    /// Keeps for the tripwire what the table was seen to know.
+    fn remember(&mut self, lane: &Lane, uuid: u128) {
+        let known = Known {
+            table: self.names.table.clone(),
+            table_uuid: uuid::Uuid::from_u128(uuid),
+            group: self.names.lane.to_string(),
+            topics: lane.topics().iter().map(ToString::to_string).collect(),
+            last_commit: None,
+        };
+        if self.known.as_ref() != Some(&known) {
+            self.known = Some(known.clone());
+            let state = self.ports.state.clone();
+            tokio::task::spawn_blocking(move || state.remember(&known));
+        }
+    }
+
+    fn committed(&mut self, committed: Committed, rows: Option<(&SealedRows, &BTreeMap<EventHour, BTreeSet<MessageId>>)>) {
+        let metrics = &self.telemetry.metrics;
+        let now_ms = self.ports.clock.wall_ms();
+        let took = self.committing_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        metrics.commits.committed(committed.attempts, took, now_ms);
+        if let Some((rows, taken_out)) = rows {
+            let topics = rows.topic_counts(taken_out, &committed.late);
+            for (topic, counts) in &topics {
+                self.count_topic(topic, counts);
+            }
+            for (event_time, broker_ms) in &rows.samples {
+                let event = (now_ms * 1000 - event_time) as f64 / 1e6;
+                metrics.records.latencies(event, broker_ms.map(|at| (now_ms - at) as f64 / 1e3));
+            }
+        }
+        metrics.commits.watermark(committed.lane.watermark);
+        let ranges: BTreeMap<String, (Offset, Offset)> =
+            committed.ranges.iter().map(|(tp, r)| (tp.to_string(), (r.start, r.end))).collect();
+        let counts = committed.counts;
+        tracing::info!(
+            event = "iceberg.commit", snapshot_id = committed.snapshot.0, commit_id = %committed.commit,
+            consumed = counts.consumed(), written = counts.written, duplicate = counts.duplicate, late = counts.late,
+            dead_lettered = counts.dead_lettered, files = committed.files.len(), attempts = committed.attempts,
+            took_ms = took.as_millis() as u64, ranges = ?ranges, "committed"
+        );
+        self.status.fenced = None;
+        self.status.watermark = committed.lane.watermark.map(|w| rfc3339(w.div_euclid(1000)));
+        self.status.last_commit = Some(LastCommit {
+            snapshot_id: committed.snapshot.0,
+            commit_id: committed.commit.to_string(),
+            timestamp: rfc3339(now_ms),
+            consumed: counts.consumed(),
+            written: counts.written,
+            duplicate: counts.duplicate,
+            late: counts.late,
+            dead_lettered: counts.dead_lettered,
+        });
+        self.lane = Some(committed.lane);
+        if !std::mem::replace(&mut self.stop_cleared, true) {
+            let state = self.ports.state.clone();
+            tokio::task::spawn_blocking(move || state.clear_stop());
+        }
+    }
+
+    fn count_topic(&self, topic: &Topic, counts: &TopicCounts) {
+        let records = &self.telemetry.metrics.records;
+        let committed =
+            metrics::TopicCounts { consumed: counts.consumed(), written: counts.written, duplicate: counts.duplicate };
+        records.committed(topic, committed);
+        records.late(topic, LateAction::Admitted, counts.late_admitted);
+        let action = match self.late {
+            LatePolicy::DeadLetter => LateAction::DeadLettered,
+            LatePolicy::Admit | LatePolicy::Drop => LateAction::Dropped,
+        };
+        records.late(topic, action, counts.late);
+        for (reason, letters) in &counts.dead_lettered {
+            records.dead_lettered(topic, reason, *letters);
+        }
+    }
+
+    /// Before a request to commit: whatever comes of it is told to the value returned.
+    pub fn posting(&mut self, plan: &SnapshotPlan) -> Posting {
+        self.committing_since.get_or_insert_with(Instant::now);
+        Posting { metrics: self.telemetry.metrics.clone(), commit: plan.commit_id, since: Instant::now() }
+    }
+
+    // ---- the beat
+
+    /// Called at every tick.
+    pub fn beat(&mut self, core: &Instance, open_bytes: u64, inbox_bytes: u64, in_flight_bytes: u64) {
+        let now_ms = self.ports.clock.monotonic_ms();
+        self.telemetry.board.beat(now_ms);
+        let account = &self.telemetry.account;
+        account.set(Part::HotIds, core.coverage().bytes() as u64);
+        account.set(Part::OpenBatch, open_bytes);
+        account.set(Part::InFlight, in_flight_bytes);
+        account.set(Part::KafkaBuffers, inbox_bytes);
+        if self.last_status_ms != 0 && now_ms < self.last_status_ms + STATUS_EVERY_MS {
+            return;
+        }
+        self.last_status_ms = now_ms;
+        self.publish(core);
+    }
+
+    fn publish(&mut self, core: &Instance) {
+        let metrics = &self.telemetry.metrics;
+        let coverage = core.coverage();
+        metrics.dedup.hot(coverage.ids() as u64, coverage.bytes() as u64);
+        let parts = self.telemetry.account.parts();
+        for (part, bytes) in parts.iter() {
+            metrics.memory(part.name(), bytes);
+        }
+        metrics.partitions.owned(&core.owned().keys().cloned().collect());
+        self.status.memory = MemoryStatus {
+            memory_max: self.telemetry.budget.memory_max,
+            resident: resident_bytes(),
+            parts: parts.iter().map(|(part, bytes)| (part.name(), bytes)).collect(),
+        };
+        self.status.dependencies = self.ports.health.status();
+        self.status.assignment = match (core.owned().is_empty(), self.assignment) {
+            (false, _) => Assignment::Assigned,
+            (true, Assignment::Waiting) => Assignment::Waiting,
+            (true, _) => Assignment::StandingBy,
+        };
+        self.status.partitions = self.partitions(core);
+        self.telemetry.board.publish(self.status.clone());
+    }
+
+    fn partitions(&mut self, core: &Instance) -> Vec<PartitionStatus> {
+        let owned: Vec<TopicPartition> = core.owned().keys().cloned().collect();
+        let ends = self.log_ends.of(owned);
+        let now_ms = self.ports.clock.wall_ms();
+        let mut partitions = Vec::new();
+        for (partition, owned) in core.owned() {
+            let table = self.lane.as_ref().and_then(|l| l.partitions.get(partition));
+            let edges = ends.get(partition);
+            let table_offset = table.map(|p| p.next_offset);
+            let lag = edges.zip(table_offset).map(|(e, at)| (e.stable - at).max(0) as u64);
+            let oldest = table_offset.and_then(|at| self.timestamps.first_from(partition, at));
+            let seconds = match (lag, oldest) {
+                (Some(0), _) => Some(0.0),
+                (_, Some(at)) => Some(((now_ms - at) as f64 / 1e3).max(0.0)),
+                _ => None,
+            };
+            if let Some(records) = lag {
+                self.telemetry.metrics.partitions.lag(partition, records, seconds.unwrap_or(0.0));
+            }
+            partitions.push(PartitionStatus {
+                topic: partition.topic.to_string(),
+                partition: partition.partition,
+                log_start_offset: edges.map(|e| e.start),
+                log_end_offset: edges.map(|e| e.end),
+                last_stable_offset: edges.map(|e| e.stable),
+                group_offset: table_offset,
+                table_offset,
+                lag_records: lag,
+                lag_seconds: seconds,
+                owner: None,
+                paused: owned.position.is_none(),
+                idle: owned.position.as_ref().is_some_and(|p| p.idle),
+            });
+        }
+        partitions
+    }
+
+    /// How long nothing moved although there is something to do and every dependency answers, in milliseconds.
+    pub fn stalled_ms(&mut self, core: &Instance) -> u64 {
+        let now_ms = self.ports.clock.monotonic_ms();
+        let consumed = core.open_batch().1.counts.consumed();
+        let commit = self.status.last_commit.as_ref().and_then(|c| c.commit_id.parse().ok());
+        let mark = (consumed, commit);
+        if mark != self.progress.mark || (core.is_drained() && core.is_placed()) || self.ports.health.any_down() {
+            self.progress = Progressing { since_ms: now_ms, mark };
+        }
+        now_ms - self.progress.since_ms
+    }
+
+    pub fn stalled(&mut self, why: Option<String>) {
+        self.status.stalled = why;
+    }
+}
+
+/// One request to commit on its way.
+pub struct Posting {
+    metrics: Arc<Metrics>,
+    commit: CommitId,
+    since: Instant,
+}
+
+impl Posting {
+    pub fn posted(self, outcome: &Outcome, files: &[WrittenFile]) {
+        let commits = &self.metrics.commits;
+        commits.phase("post", self.since.elapsed());
+        let commit = self.commit;
+        match outcome {
+            Outcome::Committed(_) => {
+                commits.attempted(CommitOutcome::Committed);
+                files.iter().for_each(|f| commits.data_file(f.bytes));
+            }
+            Outcome::NotSent(why) => {
+                commits.attempted(CommitOutcome::NotSent);
+                tracing::warn!(commit_id = %commit, why, "the commit was not sent; it is tried again");
+            }
+            Outcome::Conflict(why) => {
+                commits.attempted(CommitOutcome::Conflict);
+                tracing::info!(commit_id = %commit, why, "the table moved on; the commit is tried again");
+            }
+            Outcome::Unknown(why) => {
+                commits.attempted(CommitOutcome::Unknown);
+                tracing::warn!(commit_id = %commit, why, "it isn't known whether the commit landed: the table is asked");
+            }
+            Outcome::Rejected { status, text } => {
+                commits.attempted(CommitOutcome::Rejected);
+                tracing::error!(commit_id = %commit, status, text, "the catalog rejected the commit");
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What Kafka answers about itself: port `SourceAdmin`.
+//!
+//! Asked over a client of its own, which is no member of the group. Every call ends within [`TIMEOUT`] and runs on
+//! tokio's blocking threads.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::settings::{Connection, Role, client_config};
+use crate::core::table::SourceIdentity;
+use crate::error::Stop;
+use crate::ports::{GroupMember, GroupOffset, LogEdge, LogOffset, PortError, SourceAdmin};
+use crate::types::*;
+
+mod calls;
+mod client;
+mod groups;
+mod log_offsets;
+mod topics;
+
+use client::AdminClient;
+
+/// Of one request to Kafka.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How librdkafka's in-process cluster names itself. It has no topic ids, and no group administration.
+const MOCK_CLUSTER: &str = "mockCluster";
+
+#[derive(Clone)]
+pub struct KafkaAdmin {
+    client: Arc<AdminClient>,
+    group_id: Arc<str>,
+    is_mock: Arc<OnceLock<bool>>,
+}
+
+impl KafkaAdmin {
+    /// Connects in the background.
+    ///
+    /// # Errors
+    /// Exit 2 for a property that can't be.
+    pub fn new(connection: &Connection, group_id: &str) -> Result<Self, Stop> {
+        let client = AdminClient::new(&client_config(connection, Role::Admin)?, TIMEOUT)?;
+        Ok(Self { client: Arc::new(client), group_id: group_id.into(), is_mock: Arc::default() })
+    }
+
+    async fn blocking<T, F>(&self, ask: F) -> Result<T, PortError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self) -> Result<T, PortError> + Send + 'static,
+    {
+        let admin = self.clone();
+        match tokio::task::spawn_blocking(move || ask(&admin)).await {
+            Ok(answer) => answer,
+            Err(error) => Err(Stop::internal(format!("a question to Kafka was not finished: {error}")).into()),
+        }
+    }
+
+    fn is_mock(&self) -> Result<bool, PortError> {
+        if let Some(known) = self.is_mock.get() {
+            return Ok(*known);
+        }
+        let id = topics::cluster_id(&self.client)?;
+        Ok(*self.is_mock.get_or_init(|| id.is_some_and(|id| id.starts_with(MOCK_CLUSTER))))
+    }
+
+    fn ask_identity(&self, names: &[Topic]) -> Result<SourceIdentity, PortError> {
+        // Asked afresh every time: a name can lead to another cluster from one call to the next.
+        let cluster_id = topics::cluster_id(&self.client)?;
+        let topics = if cluster_id.as_ref().is_some_and(|id| id.starts_with(MOCK_CLUSTER)) {
+            BTreeMap::new()
+        } else {
+            topics::ids(&self.client, names)?
+        };
+        Ok(SourceIdentity { cluster_id, topics })
+    }
+}
+
+#[async_trait]
+impl SourceAdmin for KafkaAdmin {
+    async fn identity(&self, topics: &[Topic]) -> Result<SourceIdentity, PortError> {
+        let names = topics.to_vec();
+        self.blocking(move |admin| admin.ask_identity(&names)).await
+    }
+
+    async fn partitions(&self, topics: &[Topic]) -> Result<BTreeMap<Topic, Vec<i32>>, PortError> {
+        let names = topics.to_vec();
+        self.blocking(move |admin| match admin.is_mock()? {
+            true => topics::mock_partitions(&admin.client, &names),
+            false => topics::partitions(&admin.client, &names),
+        })
+        .await
+    }
+
+    /// A partition that is asked about twice has the last edge's answer.
+    async fn log_offsets(&self, at: &[(TopicPartition, LogEdge)]) -> Result<BTreeMap<TopicPartition, LogOffset>, PortError> {
+        let at: BTreeMap<_, _> = at.iter().cloned().collect();
+        self.blocking(move |admin| log_offsets::ask(&admin.client, at)).await
+    }
+
+    async fn group_offsets(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, GroupOffset>, PortError> {
+        let partitions = partitions.to_vec();
+        self.blocking(move |admin| groups::offsets(&admin.client, &admin.group_id, &partitions)).await
+    }
+
+    async fn group_members(&self) -> Result<Vec<GroupMember>, PortError> {
+        self.blocking(|admin| {
+            if admin.is_mock()? {
+                return Ok(Vec::new());
+            }
+            groups::members(&admin.client, &admin.group_id)
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests;
