@@ -171,6 +171,8 @@ fn schemas_take_turns_and_a_corrupt_record_leaves_its_neighbours_untouched() {
 #[test]
 fn random_bytes_are_never_a_panic() {
     for seed in 0..100 {
+        // Shown when a panic ends the test.
+        println!("seed {seed}");
         let mut rng = rng(seed);
         let case = Case::new(Writer::any(&mut rng));
         let mut chunk = ChunkDecoder::new(4);

@@ -66,7 +66,15 @@ impl Global {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    Demo(demo::DemoArgs),
     Run(run::RunArgs),
+    /// Make, describe and list the Gold table
+    #[command(subcommand)]
+    Table(table::TableCommand),
+    /// Show and move the offsets that the table holds
+    #[command(subcommand)]
+    Offsets(offsets::command::OffsetsCommand),
+    Verify(verify::VerifyArgs),
     Produce(produce::ProduceArgs),
     /// Check or show the configuration
     #[command(subcommand)]
@@ -83,7 +91,11 @@ pub enum Command {
 pub async fn run(cli: Cli) -> Finished {
     let Cli { global, command } = cli;
     match command {
+        Command::Demo(args) => args.run(&*demo::lake::opener()).await,
         Command::Run(args) => args.run(&global).await,
+        Command::Table(command) => command.run(&global).await,
+        Command::Offsets(command) => command.run(&global).await,
+        Command::Verify(args) => args.run(&global).await,
         Command::Produce(args) => args.run(&global).await,
         Command::Config(command) => command.run(&global),
         Command::Healthcheck(args) => args.run(&global).await,

@@ -9,9 +9,10 @@ use crate::config::{self, Config};
 use crate::decode::EventTimeBounds;
 use crate::decode::registry::{Credentials, Registry, RegistryConfig};
 use crate::error::Stop;
-use crate::ports::{Clock, Random};
+use crate::ports::{Clock, PortError, Random};
 use crate::sink::catalog::{Catalog, TableName, sqlite::SqliteCatalog};
 use crate::sink::data_files::GoldFiles;
+use crate::sink::file_layout::FileLayout;
 use crate::sink::local_fs::{LocalFs, folder_uri};
 use crate::sink::storage::ObjectStore;
 use crate::sink::table::IcebergTable;
@@ -80,7 +81,12 @@ impl Lake {
             Arc::new(SqliteCatalog::new(name, PathBuf::from(&iceberg.uri), warehouse, store.clone()));
         let files = Arc::new(GoldFiles::new(store.clone()));
         let random = Arc::new(SystemRandom);
+        let (laid_out, name) = (files.clone(), iceberg.table.to_string());
         let table = IcebergTable::new(catalog.clone(), store.clone(), files.clone(), clock, random);
+        let table = table.telling(move |metadata| {
+            laid_out.use_layout(FileLayout::of(metadata).map_err(|error| error.into_stop(&name))?);
+            Ok(())
+        });
         Ok(Self { store, catalog, files, table: Arc::new(table) })
     }
 }
@@ -131,4 +137,28 @@ pub fn millis(duration: Duration) -> u64 {
 
 pub fn bounds(event_time: &config::EventTime) -> EventTimeBounds {
     EventTimeBounds { future_max: micros(event_time.future_max), past_max: micros(event_time.past_max) }
+}
+
+/// How often a one-shot command asks a dependency that doesn't answer, and how long it pauses between.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Asks a dependency for a command that ends: a few times, then gives up (exit 5).
+pub async fn once<T, F>(attempt: impl Fn() -> F) -> Result<T, Stop>
+where
+    F: Future<Output = Result<T, PortError>>,
+{
+    let mut tries = 1;
+    loop {
+        match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(PortError::Stop(stop)) => return Err(stop),
+            Err(PortError::Down(down)) if tries == TRIES => {
+                let remedy = format!("see that the {} answers, then try again", down.dependency);
+                return Err(Stop::gave_up(down.to_string(), remedy));
+            }
+            Err(PortError::Down(_)) => tries += 1,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }

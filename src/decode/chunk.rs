@@ -37,21 +37,14 @@ const RESERVED_BYTES_MAX: usize = 1 << 20;
 pub struct ChunkDecoder {
     columns: Columns,
     rows_reserved: usize,
-    /// No text column holds more: the most that the bodies so far can have given.
+    /// No text column holds more: the most that the bodies so far can have given, those of rows taken back included.
     text_bytes: usize,
-    /// The share of the row that was pushed last.
-    last_row_bytes: usize,
 }
 
 impl ChunkDecoder {
     /// `rows` is what a chunk usually has: memory is reserved for so many.
     pub fn new(rows: usize) -> Self {
-        Self {
-            columns: Columns::with_capacity(rows, &Reserve::default()),
-            rows_reserved: rows,
-            text_bytes: 0,
-            last_row_bytes: 0,
-        }
+        Self { columns: Columns::with_capacity(rows, &Reserve::default()), rows_reserved: rows, text_bytes: 0 }
     }
 
     /// Decodes a record's value with the plan of the schema that its frame names, and appends one row or none.
@@ -64,18 +57,20 @@ impl ChunkDecoder {
         self.push(plan, framed.body).map_err(|error| error.of_schema(framed.schema_id))
     }
 
-    /// Decodes one body and appends its row; on an error the chunk is as it was before. Ask [`Self::has_room`] first.
+    /// Decodes one body and appends its row; on an error the chunk is as it was before.
+    ///
+    /// Panics without [`Self::has_room`] in a chunk that has rows: the record is good, and must not be called bad.
     #[inline]
     pub fn push(&mut self, plan: &Plan, body: &[u8]) -> Result<DecodedMeta, RowError> {
         if !self.has_room(body.len()) {
+            assert!(self.is_empty(), "no room for {} bytes after {} rows: finish first", body.len(), self.rows());
             return Err(row_error("value", 0, Fault::TooLarge { limit: BODY_BYTES_MAX }));
         }
         let rows = self.rows();
         let mut cursor = Cursor::new(body);
         match self.columns.append(plan, &mut cursor, body) {
             Ok(()) => {
-                self.last_row_bytes = row_bytes_max(body.len());
-                self.text_bytes += self.last_row_bytes;
+                self.text_bytes = self.text_bytes.saturating_add(row_bytes_max(body.len()));
                 Ok(self.last_meta())
             }
             Err((field, fault)) => {
@@ -85,10 +80,12 @@ impl ChunkDecoder {
         }
     }
 
-    /// Can a body of so many bytes be appended? If not, take the batch first; an empty chunk has room for 357 MB.
+    /// Can a body of so many bytes be appended? If not, finish first; an empty chunk has room for 357 MB. Arrow's limit of
+    /// 2 GiB of text in a column is far above what a chunk should hold.
     #[inline]
     pub fn has_room(&self, body_bytes: usize) -> bool {
-        row_bytes_max(body_bytes) <= TEXT_BYTES_MAX - self.text_bytes
+        let fits = |before: usize| before.saturating_add(row_bytes_max(body_bytes)) <= TEXT_BYTES_MAX;
+        fits(self.text_bytes) || fits(self.columns.longest_text())
     }
 
     #[inline]
@@ -122,12 +119,11 @@ impl ChunkDecoder {
         let rows = self.rows();
         assert!(rows > 0, "pop_row on a chunk without rows");
         self.columns.truncate(rows - 1);
-        self.text_bytes -= std::mem::take(&mut self.last_row_bytes);
     }
 
     /// The rows as a batch of [`rows::schema`], in the order pushed. The chunk is empty afterwards.
     pub fn finish(&mut self) -> RecordBatch {
-        (self.text_bytes, self.last_row_bytes) = (0, 0);
+        self.text_bytes = 0;
         let reserve = Reserve::as_used_by(&self.columns);
         let columns = std::mem::replace(&mut self.columns, Columns::with_capacity(self.rows_reserved, &reserve));
         columns.finish().expect("every column has one value a row, texts are UTF-8 and offsets ascend")
@@ -244,6 +240,11 @@ impl Columns {
         self.vendor_data.truncate(rows);
     }
 
+    fn longest_text(&self) -> usize {
+        let nested = [&self.conditions.elements, &self.vendor_data.texts];
+        self.texts.iter().chain(nested).map(|texts| texts.data.len()).max().unwrap_or(0)
+    }
+
     fn capacity_bytes(&self) -> usize {
         self.texts.iter().map(Texts::capacity_bytes).sum::<usize>()
             + self.times.iter().map(|values| 8 * values.capacity()).sum::<usize>()
@@ -270,5 +271,99 @@ impl Columns {
         };
         let arrays: Vec<ArrayRef> = COLUMNS.iter().map(array).collect::<Result<_, _>>()?;
         RecordBatch::try_new(rows::schema(), arrays)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::{Reason, TRADE_V2};
+
+    fn plan() -> Plan {
+        Plan::compile(TRADE_V2, &[]).unwrap()
+    }
+
+    /// A trade whose trade_id is as long as asked for; everything else is short.
+    fn body(message_id: &str, event_time: u8, trade_id: usize) -> Vec<u8> {
+        let mut body = Vec::new();
+        let mut text = |text: &[u8]| {
+            let mut length = 2 * text.len();
+            while length >= 0x80 {
+                body.push(length as u8 | 0x80);
+                length >>= 7;
+            }
+            body.push(length as u8);
+            body.extend_from_slice(text);
+        };
+        text(message_id.as_bytes());
+        text(&vec![b'x'; trade_id]);
+        text(b"BTC");
+        text(b"BINANCE");
+        body.extend_from_slice(&[2, 2 * event_time, 2, 1, 2, 0xff, 2, b'$', 0, 0, 0, 10, 0, 0]);
+        body
+    }
+
+    #[test]
+    fn a_row_can_be_taken_back_and_the_rest_is_a_batch() {
+        let (plan, mut chunk) = (plan(), ChunkDecoder::new(8));
+        for i in 0..3u8 {
+            let id = format!("id-{i}");
+            let meta = chunk.push(&plan, &body(&id, i, 1)).unwrap();
+            assert_eq!(meta, DecodedMeta { id: MessageId::of(&id), event_time: i64::from(i) });
+        }
+        chunk.pop_row();
+        assert!(chunk.push(&plan, &body("", 9, 1)).is_err());
+        assert_eq!((chunk.rows(), chunk.message_id(1), chunk.event_time(1)), (2, "id-1", 1));
+        let batch = chunk.finish();
+        assert_eq!((batch.num_rows(), batch.num_columns()), (2, 15));
+        assert!(chunk.is_empty());
+        chunk.push(&plan, &body("next", 1, 1)).unwrap();
+        assert_eq!(chunk.message_id(0), "next");
+    }
+
+    #[test]
+    fn bytes_are_what_the_batch_takes() {
+        let (plan, mut chunk) = (plan(), ChunkDecoder::new(8));
+        for i in 0..100 {
+            chunk.push(&plan, &body(&i.to_string(), 1, 100_000)).unwrap();
+        }
+        let before = chunk.bytes();
+        assert!((10_000_000..25_000_000).contains(&before), "{before}");
+        let batch = chunk.finish();
+        assert!(batch.get_array_memory_size().abs_diff(before) < 20_000, "{} {before}", batch.get_array_memory_size());
+        assert!(chunk.bytes() < 2 * RESERVED_BYTES_MAX, "a huge chunk isn't reserved for again: {}", chunk.bytes());
+    }
+
+    #[test]
+    fn room_is_what_arrow_can_address_and_rows_taken_back_don_t_use_it_up() {
+        let (plan, mut chunk) = (plan(), ChunkDecoder::new(8));
+        assert!(chunk.has_room(BODY_BYTES_MAX) && !chunk.has_room(BODY_BYTES_MAX + 1));
+        assert!(!chunk.has_room(usize::MAX));
+        let large = body("id", 1, 10_000_000);
+        for _ in 0..40 {
+            chunk.push(&plan, &large).unwrap();
+            chunk.pop_row();
+        }
+        assert!(chunk.has_room(BODY_BYTES_MAX));
+        chunk.push(&plan, &large).unwrap();
+        assert!(!chunk.has_room(BODY_BYTES_MAX));
+        chunk.finish();
+        assert!(chunk.has_room(BODY_BYTES_MAX));
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_the_place_but_no_payload() {
+        let (plan, mut chunk) = (plan(), ChunkDecoder::new(8));
+        let mut secret = body("secret", 1, 1);
+        secret[1] = 0xff;
+        let error = chunk.push(&plan, &secret).unwrap_err();
+        assert_eq!(
+            (error.reason, error.message.as_str()),
+            (Reason::Utf8, "message_id, at byte 7 of the body: the text is not UTF-8")
+        );
+        let mut cut = body("id", 1, 1);
+        cut.truncate(8);
+        let error = chunk.push(&plan, &cut).unwrap_err();
+        assert_eq!(error.message, "symbol, at byte 6 of the body: needs 3 bytes, 2 are left");
     }
 }

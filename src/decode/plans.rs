@@ -219,6 +219,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn every_letter_of_a_framed_value_carries_its_schema_id() {
+        let (schemas, _, plans) = plans();
+        schemas.answers.lock().unwrap().extend([(1, trade()), (2, SchemaAnswer::Unknown)]);
+        let set = plans.resolve(&[1, 2]).await.unwrap();
+        let mut chunk = crate::decode::ChunkDecoder::new(1);
+        let mut letter =
+            |value: Option<&[u8]>| chunk.push_value(&set, value).map_err(|e| (e.reason, e.schema_id)).unwrap_err();
+        assert_eq!(letter(None), (Reason::NullValue, None));
+        assert_eq!(letter(Some(&[0, 0, 0, 0])), (Reason::Truncated, None));
+        assert_eq!(letter(Some(&[0, 0, 0, 0, 2, 1])), (Reason::SchemaUnknown, Some(2)));
+        assert_eq!(letter(Some(&[0, 0, 0, 0, 1])), (Reason::Truncated, Some(1)));
+    }
+
+    #[tokio::test]
     async fn without_an_answer_nothing_of_the_chunk_is_decoded() {
         let (schemas, _, plans) = plans();
         schemas.answers.lock().unwrap().insert(1, trade());

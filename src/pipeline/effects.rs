@@ -33,6 +33,9 @@ pub struct Ports {
     pub health: Arc<Health>,
 }
 
+/// Which ids each file holds: (hour, path, ids).
+pub type Found = Vec<(EventHour, FilePath, Vec<MessageId>)>;
+
 /// What an effect came to.
 pub enum Done {
     Event(Event),
@@ -186,24 +189,32 @@ impl Ports {
 
     // ---- files
 
-    /// Looks ids up in files, each file as often as its ids need; what sled holds isn't read from the table.
-    pub async fn probe(
-        &self,
-        rows: &SealedRows,
-        lookups: Vec<Lookup>,
-    ) -> Result<Vec<(EventHour, FilePath, Vec<MessageId>)>, Stop> {
+    /// Looks ids up in files, each file as often as its ids need; what sled holds isn't read from the table. None when a
+    /// file is gone because the table no longer lists it: another engine rewrote and expired it meanwhile.
+    pub async fn probe(&self, rows: &SealedRows, lookups: Vec<Lookup>) -> Result<Option<Found>, Stop> {
         let mut found = Vec::with_capacity(lookups.len());
         for lookup in lookups {
             let hits = match self.stored(&lookup).await {
                 Some(hits) => hits,
                 None => {
                     let ids: Vec<ProbeId> = lookup.ids.iter().map(|id| probe_id(rows, *id)).collect();
-                    self.until_up(|| self.files.probe(&lookup.file, lookup.hour, &ids)).await?
+                    match self.until_up(|| self.files.probe(&lookup.file, lookup.hour, &ids)).await {
+                        Ok(hits) => hits,
+                        Err(stop) if self.is_live(&lookup.file.path).await? => return Err(stop),
+                        Err(_) => return Ok(None),
+                    }
                 }
             };
             found.push((lookup.hour, lookup.file.path, hits));
         }
-        Ok(found)
+        Ok(Some(found))
+    }
+
+    async fn is_live(&self, path: &FilePath) -> Result<bool, Stop> {
+        match self.until_up(|| self.table.load()).await? {
+            Loaded::Table(view) => Ok(view.live.contains(path)),
+            Loaded::Missing => Ok(false),
+        }
     }
 
     async fn stored(&self, lookup: &Lookup) -> Option<Vec<MessageId>> {

@@ -415,7 +415,11 @@ impl Pipeline {
                 let rows = self.rows_of(batch);
                 self.reporter.probed(&lookups);
                 self.spawn(ticket, async move {
-                    settle(ports.probe(&rows, lookups).await, |found| answer(ticket, Answer::Found(found)))
+                    match ports.probe(&rows, lookups).await {
+                        Ok(Some(found)) => Done::Event(answer(ticket, Answer::Found(found))),
+                        Ok(None) => Done::Event(answer(ticket, Answer::BaseMoved)),
+                        Err(stop) => Done::Stop(stop),
+                    }
                 });
             }
             Effect::Prepare { ticket, batch, taken_out, late } => self.prepare(ticket, batch, taken_out, late),

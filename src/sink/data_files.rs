@@ -9,7 +9,6 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use iceberg::spec::TableMetadata;
 use parquet::errors::ParquetError;
 
 use crate::core::table::LiveFile;
@@ -162,12 +161,6 @@ impl DataFiles for GoldFiles {
 /// The hours as the rows have them, whatever the file's partition says: that is what is in question.
 #[async_trait]
 impl RowHours for GoldFiles {
-    fn of_table(&self, table: &TableMetadata) -> Result<(), Stop> {
-        let layout = FileLayout::of(table).map_err(|error| error.into_stop(table.location()))?;
-        self.use_layout(layout);
-        Ok(())
-    }
-
     async fn hours(&self, file: &LiveFile) -> Result<BTreeSet<EventHour>, PortError> {
         let layout = self.layout()?;
         let read = self.retried(|| async {

@@ -4,29 +4,18 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use iceberg::spec::{DataFile, DataFileFormat, Datum, PrimitiveLiteral, Schema, TableMetadata};
+use iceberg::spec::{DataFile, DataFileFormat, Datum, PrimitiveLiteral, Schema};
 
 use super::gold;
 use crate::core::table::LiveFile;
 use crate::error::Stop;
-use crate::ports::{DataFiles, PortError};
+use crate::ports::PortError;
 use crate::types::{EventHour, Micros};
 
 /// Which hours do the rows of a file lie in? Rows without timestamp left out.
 #[async_trait]
 pub trait RowHours: Send + Sync {
-    /// Told at every load, before any file is asked for: columns and properties may have changed.
-    fn of_table(&self, _table: &TableMetadata) -> Result<(), Stop> {
-        Ok(())
-    }
     async fn hours(&self, file: &LiveFile) -> Result<BTreeSet<EventHour>, PortError>;
-}
-
-#[async_trait]
-impl RowHours for std::sync::Arc<dyn DataFiles> {
-    async fn hours(&self, file: &LiveFile) -> Result<BTreeSet<EventHour>, PortError> {
-        Ok(self.read_ids(file).await?.into_iter().map(|(_, hour)| hour).collect())
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

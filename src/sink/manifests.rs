@@ -36,6 +36,20 @@ struct Known {
     live: Option<(SnapshotId, Arc<LiveFiles>)>,
 }
 
+impl Known {
+    /// Those whose files are known, and those that must be read.
+    fn split<'a>(&self, list: impl Iterator<Item = &'a ManifestFile>) -> (HashMap<String, Listed>, Vec<ManifestFile>) {
+        let (mut listed, mut unread) = (HashMap::new(), Vec::new());
+        for manifest in list {
+            match self.manifests.get(&manifest.manifest_path) {
+                Some(files) => drop(listed.insert(manifest.manifest_path.clone(), files.clone())),
+                None => unread.push(manifest.clone()),
+            }
+        }
+        (listed, unread)
+    }
+}
+
 pub struct Manifests {
     store: Arc<dyn ObjectStore>,
     known: Mutex<Known>,
@@ -84,17 +98,19 @@ impl Manifests {
             return Ok(live.clone());
         }
         let list = self.list(head).await?;
-        let with_files =
-            |m: &&ManifestFile| m.content == ManifestContentType::Data && (m.has_added_files() || m.has_existing_files());
-        let manifests: Vec<ManifestFile> = list.iter().filter(with_files).cloned().collect();
-        let read = manifests.into_iter().map(|manifest| async move {
+        let with_files = list
+            .iter()
+            .filter(|m| m.content == ManifestContentType::Data && (m.has_added_files() || m.has_existing_files()));
+        let (mut listed, unread) = self.known().split(with_files);
+        let read = unread.into_iter().map(|manifest| async move {
             let files = self.files_of(table, &manifest, rows).await?;
             Ok::<_, PortError>((manifest.manifest_path, files))
         });
-        let listed: Vec<(String, Listed)> = futures::stream::iter(read).buffered(READ_AT_ONCE).try_collect().await?;
-        let live: Arc<LiveFiles> = Arc::new(listed.iter().flat_map(|(_, files)| files.iter().cloned()).collect());
+        let read: Vec<_> = futures::stream::iter(read).buffered(READ_AT_ONCE).try_collect().await?;
+        listed.extend(read);
+        let live: Arc<LiveFiles> = Arc::new(listed.values().flat_map(|files| files.iter().cloned()).collect());
         let known = &mut *self.known();
-        known.manifests = listed.into_iter().collect();
+        known.manifests = listed;
         known.read.retain(|path| live.contains(path));
         known.live = Some((id, live.clone()));
         Ok(live)
@@ -106,9 +122,6 @@ impl Manifests {
         manifest: &ManifestFile,
         rows: &dyn RowHours,
     ) -> Result<Listed, PortError> {
-        if let Some(files) = self.known().manifests.get(&manifest.manifest_path) {
-            return Ok(files.clone());
-        }
         let content = read_manifest(&*self.store, manifest).await?;
         let spec = table.partition_spec_by_id(manifest.partition_spec_id);
         let is_gold = spec.filter(|spec| gold::is_gold_spec(spec, table.current_schema()));

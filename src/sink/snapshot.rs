@@ -12,7 +12,7 @@ use iceberg::spec::{
 use iceberg::{TableRequirement, TableUpdate};
 
 use super::storage::{ObjectStore, StorageError};
-use super::{gold, is_ours, summary};
+use super::{gold, is_ours, lane_json::IDLE, summary};
 use crate::core::plan::SnapshotPlan;
 use crate::core::table::LaneProperty;
 use crate::ports::WrittenFile;
@@ -68,6 +68,7 @@ pub async fn produce(
     files: &[WrittenFile],
     stamp: Stamp,
 ) -> Result<Attempt, ProduceError> {
+    check_plan(plan);
     check_files(base, files);
     assert!(stamp.id.0 > 0 && base.snapshot_by_id(stamp.id.0).is_none(), "snapshot id {} can't be used", stamp.id);
     let iceberg = |source| ProduceError::Iceberg { head: base.current_snapshot_id(), source };
@@ -105,6 +106,18 @@ pub async fn produce(
         manifest_list,
         clock_behind_ms: timestamp_ms - stamp.now_ms,
     })
+}
+
+/// What can't be told by the keys of a summary is never written.
+fn check_plan(plan: &SnapshotPlan) {
+    let ended: Vec<_> = plan.retired.iter().filter(|name| plan.lanes.contains_key(*name)).collect();
+    assert!(ended.is_empty(), "{ended:?} are both carried and retired");
+    let own = plan.own.as_ref().map(|(name, _)| name);
+    assert!(own.is_none_or(|name| plan.lanes.contains_key(name)), "{own:?} commits and is not carried");
+    for (name, lane) in &plan.lanes {
+        let unspeakable = lane.topics().into_iter().find(|topic| &**topic == IDLE);
+        assert!(unspeakable.is_none(), "lane {name} has a topic {unspeakable:?}, which is a key of its event times");
+    }
 }
 
 /// What the writer promises of its files; the manifest repeats it to every reader.

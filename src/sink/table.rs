@@ -29,14 +29,19 @@ pub struct IcebergTable {
     rows: Arc<dyn RowHours>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    on_load: OnLoad,
     manifests: Manifests,
     seen: Mutex<Seen>,
 }
+
+type OnLoad = Box<dyn Fn(&TableMetadata) -> Result<(), Stop> + Send + Sync>;
 
 /// What this process has seen of the table.
 #[derive(Default)]
 struct Seen {
     first: Option<First>,
+    /// The state that was checked last, and told of.
+    told: Option<Arc<str>>,
     bases: VecDeque<LoadedTable>,
     /// Parsed once for each snapshot; those of the last load.
     summaries: HashMap<SnapshotId, Option<Arc<SluiceKeys>>>,
@@ -61,7 +66,15 @@ impl IcebergTable {
         random: Arc<dyn Random>,
     ) -> Self {
         let manifests = Manifests::new(store.clone());
-        Self { catalog, store, rows, clock, random, manifests, seen: Mutex::default() }
+        let on_load = Box::new(|_: &TableMetadata| Ok(()));
+        Self { catalog, store, rows, clock, random, on_load, manifests, seen: Mutex::default() }
+    }
+
+    /// `told` learns of every new state of the table that is loaded, before its files are looked at: columns, folder and
+    /// properties of new data files may have changed.
+    pub fn telling(mut self, told: impl Fn(&TableMetadata) -> Result<(), Stop> + Send + Sync + 'static) -> Self {
+        self.on_load = Box::new(told);
+        self
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -71,8 +84,12 @@ impl IcebergTable {
     /// The table as it is now, checked to be the Gold table that this process has seen before, but not its files.
     pub async fn metadata(&self) -> Result<Option<LoadedTable>, PortError> {
         let Some(loaded) = self.catalog.load().await? else { return Ok(None) };
-        self.check_unchanged(&loaded.metadata)?;
-        self.rows.of_table(&loaded.metadata)?;
+        let told = self.seen().told.as_ref() == Some(&loaded.location);
+        if !told {
+            self.check_unchanged(&loaded.metadata)?;
+            (self.on_load)(&loaded.metadata)?;
+            self.seen().told = Some(loaded.location.clone());
+        }
         Ok(Some(loaded))
     }
 

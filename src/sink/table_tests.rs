@@ -271,6 +271,36 @@ async fn an_optional_column_of_another_engine_is_no_reason_to_stop() {
 }
 
 #[tokio::test]
+async fn a_lane_that_cannot_be_read_is_neither_carried_nor_erased() {
+    let world = World::new().await;
+    let broken = [("sluice.state.broken".to_string(), "{".to_string())];
+    world.foreign(vec![TableUpdate::SetProperties { updates: broken.into() }]).await;
+    world.commit(&opening(1, "g", 0), &[]).await;
+    let view = world.load().await;
+    assert!(view.properties["broken"].as_ref().unwrap_err().contains("sluice.state.broken"));
+    assert!(view.properties["g"].is_ok());
+    assert_eq!(world.loaded().await.metadata.properties()["sluice.state.broken"], "{");
+    assert!(!view.snapshots[&view.head.unwrap()].sluice.as_ref().unwrap().lanes.contains_key("broken"));
+}
+
+#[tokio::test]
+async fn the_writer_of_files_learns_of_every_new_state_once() {
+    let world = World::new().await;
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let telling = told.clone();
+    let table = table_in(world.dir.path(), world.rows.clone(), world.clock.clone(), 3).telling(move |table| {
+        telling.lock().unwrap().push(table.properties().get(gold::TARGET_FILE_SIZE).cloned().unwrap());
+        Ok(())
+    });
+    view(&table).await;
+    view(&table).await;
+    let size = [(gold::TARGET_FILE_SIZE.to_string(), "1000".to_string())];
+    world.foreign(vec![TableUpdate::SetProperties { updates: size.into() }]).await;
+    view(&table).await;
+    assert_eq!(*told.lock().unwrap(), ["134217728", "1000"]);
+}
+
+#[tokio::test]
 async fn any_other_change_of_the_table_stops_with_the_difference() {
     let dropped = |fields: &mut Vec<Arc<NestedField>>| fields.retain(|f| f.name != "side");
     let readded = |fields: &mut Vec<Arc<NestedField>>| {

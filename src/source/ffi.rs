@@ -261,6 +261,6 @@ mod tests {
         let unknown = Code(31_999);
         assert!(!unknown.is(RDKafkaErrorCode::NoError));
         assert!(unknown.to_string().contains("31999"), "{unknown}");
-        assert!(Code::of(RDKafkaErrorCode::AllBrokersDown).to_string().contains("brokers"));
+        assert!(Code::of(RDKafkaErrorCode::AllBrokersDown).to_string().contains("broker"));
     }
 }

@@ -284,7 +284,10 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Option<T> {
 }
 
 fn unreadable<T>(path: &Path, error: &dyn std::error::Error) -> Option<T> {
-    tracing::warn!(event = "state_dir.unreadable", path = %path.display(), exception = %error, "a file of the state directory can't be read: going on without");
+    tracing::warn!(
+        event = "state_dir.unreadable", path = %path.display(), exception = %error,
+        "a file of the state directory can't be read: going on without"
+    );
     None
 }
 

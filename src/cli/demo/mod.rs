@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod expectation;
 pub mod folder;
+pub mod lake;
 pub mod pacing;
 mod play;
 pub mod registry;

@@ -1,5 +1,6 @@
 //! `sluice verify`: fixes one snapshot, reads what there is to read, lets `core::verify` judge, prints what it says.
 
+pub mod command;
 pub mod kafka_log;
 pub mod live;
 pub mod print;

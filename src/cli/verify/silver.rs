@@ -33,7 +33,7 @@ pub trait LogReader: Send {
 /// The Silver side of `--deep`.
 pub struct Silver<'a> {
     pub admin: &'a dyn SourceAdmin,
-    pub log: Box<dyn LogReader>,
+    pub log: Box<dyn LogReader + Sync>,
     pub plans: Plans,
     pub clock: Arc<dyn Clock>,
     pub bounds: EventTimeBounds,

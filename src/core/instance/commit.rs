@@ -174,6 +174,7 @@ impl Instance {
                 survey.answered(found);
                 self.looked_up(now_ms, flight, *load, survey, out);
             }
+            (Answer::BaseMoved, Phase::LookingUp { .. }) => self.reload(flight, out),
             (Answer::Prepared(files), Phase::Preparing) => {
                 if let Work::Batch(work) = &mut flight.work {
                     work.prepared = true;

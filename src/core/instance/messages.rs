@@ -89,6 +89,8 @@ pub enum Answer {
     Edges(BTreeMap<TopicPartition, Offset>),
     /// Which ids each file holds: (hour, path, hits) in any order.
     Found(Vec<(EventHour, FilePath, Vec<MessageId>)>),
+    /// A file that was to be looked up is no longer live: the base is not what it was.
+    BaseMoved,
     /// Letters acknowledged and files durable.
     Prepared(Vec<AddedFile>),
     Posted(Posted),

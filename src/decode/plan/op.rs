@@ -50,7 +50,7 @@ pub enum Op {
     Skip {
         id: SkipId,
     },
-    /// The writer has no such field, and null is its default.
+    /// The writer has no such field and null is its default, or its type is null.
     NoValue {
         to: Column,
     },

@@ -115,11 +115,12 @@ fn read(writer: &Writer, name: &str, column: Column, schema: &Schema) -> Result<
                 branch => read_value(writer, column, branch).map_or(Branch::Unreadable, Branch::Value),
             });
             let branches: Box<[Branch]> = branches.collect();
-            match branches.iter().any(|branch| matches!(branch, Branch::Value(_))) {
+            match branches.iter().any(|branch| matches!(branch, Branch::Value(_) | Branch::Null { .. })) {
                 true => Ok(Op::Union { branches }),
                 false => Err(Unusable::field(name, format!("can't be read from any of {}", branches_of(writer, union)))),
             }
         }
+        Schema::Null if column.is_optional() => Ok(Op::NoValue { to: column }),
         target => read_value(writer, column, target).ok_or_else(|| refused(target)),
     }
 }

@@ -279,6 +279,17 @@ fn other_representations_give_the_same_value() {
 }
 
 #[test]
+fn an_optional_field_may_be_of_type_null() {
+    for (of, value) in [(json!("null"), Avro::Null), (json!(["null"]), Avro::Union(0, Box::new(Avro::Null)))] {
+        for field in ["vendor_data", "source_sequence"] {
+            let batch = read(field, of.clone(), value.clone()).unwrap();
+            assert!(batch.column_by_name(field).unwrap().is_null(0), "{field} {of}");
+        }
+        assert_eq!(refusal(&with_type("symbol", of)).field, "symbol");
+    }
+}
+
+#[test]
 fn values_that_gold_can_t_hold_are_refused_one_by_one() {
     let reason = |field: &str, of: Json, value: Avro| read(field, of, value).unwrap_err().reason;
     let scale_10 = json!({"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 10});
@@ -384,6 +395,13 @@ fn a_name_with_two_meanings_is_refused() {
         .as_array_mut()
         .unwrap()
         .extend([json!({"name": "x", "type": side}), json!({"name": "y", "type": other})]);
+    assert!(refusal(&schema).reason.contains("defined twice"));
+    let without_namespace = |outer: &str, of: &str| {
+        let inner = json!({"type": "record", "name": "N", "namespace": "", "fields": [{"name": "v", "type": of}]});
+        json!({"name": outer, "type": {"type": "record", "name": outer, "namespace": outer, "fields": [{"name": "n", "type": inner}]}})
+    };
+    let mut schema = trade_v2();
+    schema["fields"].as_array_mut().unwrap().extend([without_namespace("p", "long"), without_namespace("q", "double")]);
     assert!(refusal(&schema).reason.contains("defined twice"));
     let mut scales = trade_v2();
     let fixed = |scale: u32| json!({"type": "fixed", "name": "D", "size": 8, "logicalType": "decimal", "precision": 18, "scale": scale});

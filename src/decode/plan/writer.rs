@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use apache_avro::schema::{DecimalSchema, Name, Namespace, RecordSchema, Schema};
+use apache_avro::schema::{DecimalSchema, Name, RecordSchema, Schema};
 use serde_json::{Map, Value};
 
 use crate::decode::plan::Unusable;
@@ -23,7 +23,7 @@ impl Writer {
         let (root, references) = parse_guarded(&root, &references)?;
         let mut names = Names::default();
         for schema in references.iter().chain([&root]) {
-            names.collect(schema, &None)?;
+            names.collect(schema)?;
         }
         let writer = Self { root, names: names.0 };
         match writer.target(&writer.root) {
@@ -120,32 +120,32 @@ fn parse_guarded(root: &str, references: &[String]) -> Result<(Schema, Vec<Schem
 struct Names(HashMap<Name, Schema>);
 
 impl Names {
-    /// Every definition under its full name. A decimal fixed is known by the name of its fixed.
-    fn collect(&mut self, schema: &Schema, namespace: &Namespace) -> Result<(), Unusable> {
+    /// Every definition under its full name, which the parser has completed. A decimal fixed is known by the name of its
+    /// fixed.
+    fn collect(&mut self, schema: &Schema) -> Result<(), Unusable> {
         match schema {
             Schema::Record(record) => {
-                let name = self.define(&record.name, namespace, schema)?;
-                record.fields.iter().try_for_each(|field| self.collect(&field.schema, &name.namespace))
+                self.define(&record.name, schema)?;
+                record.fields.iter().try_for_each(|field| self.collect(&field.schema))
             }
-            Schema::Enum(inner) => self.define(&inner.name, namespace, schema).map(drop),
-            Schema::Fixed(inner) => self.define(&inner.name, namespace, schema).map(drop),
+            Schema::Enum(inner) => self.define(&inner.name, schema),
+            Schema::Fixed(inner) => self.define(&inner.name, schema),
             Schema::Decimal(DecimalSchema { inner, .. }) => match &**inner {
-                Schema::Fixed(fixed) => self.define(&fixed.name, namespace, schema).map(drop),
+                Schema::Fixed(fixed) => self.define(&fixed.name, schema),
                 _ => Ok(()),
             },
-            Schema::Array(array) => self.collect(&array.items, namespace),
-            Schema::Map(map) => self.collect(&map.types, namespace),
-            Schema::Union(union) => union.variants().iter().try_for_each(|branch| self.collect(branch, namespace)),
+            Schema::Array(array) => self.collect(&array.items),
+            Schema::Map(map) => self.collect(&map.types),
+            Schema::Union(union) => union.variants().iter().try_for_each(|branch| self.collect(branch)),
             _ => Ok(()),
         }
     }
 
     /// A second definition must be the first one again, else a name in the schema could mean either.
-    fn define(&mut self, name: &Name, namespace: &Namespace, schema: &Schema) -> Result<Name, Unusable> {
-        let name = name.fully_qualified_name(namespace);
+    fn define(&mut self, name: &Name, schema: &Schema) -> Result<(), Unusable> {
         let known = self.0.entry(name.clone()).or_insert_with(|| schema.clone());
         match same_wire(known, schema) {
-            true => Ok(name),
+            true => Ok(()),
             false => Err(Unusable::schema(format!("type {name} is defined twice, differently"))),
         }
     }

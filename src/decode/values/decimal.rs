@@ -1,6 +1,7 @@
 //! Avro decimals to decimal(18,8).
 
 use crate::decode::wire::Fault;
+use crate::decode::words;
 
 /// Digits before the point and after it.
 pub const PRECISION: u8 = 18;
@@ -61,13 +62,11 @@ pub fn read(bytes: &[u8], rescale: Rescale) -> Result<i128, Fault> {
     }
 }
 
+/// 1 to 8 bytes.
 #[inline(always)]
 fn short(bytes: &[u8]) -> i64 {
-    let mut value = i64::from(bytes[0] as i8);
-    for &byte in &bytes[1..] {
-        value = value << 8 | i64::from(byte);
-    }
-    value
+    let above = 64 - 8 * bytes.len() as u32;
+    (words::big_endian(bytes) << above) as i64 >> above
 }
 
 /// 9 bytes and more: what stands before the last 16 must be sign only.

@@ -16,6 +16,8 @@ const KEPT_MAX: usize = 4_096;
 /// Key and value as byte ranges of the record's body.
 #[derive(Clone, Copy)]
 struct Entry {
+    /// Decides most comparisons of keys.
+    prefix: u64,
     key: (u32, u32),
     value: (u32, u32),
 }
@@ -33,17 +35,18 @@ impl Entries {
     #[inline]
     pub fn push(&mut self, (key_end, key): (usize, &str), (value_end, value): (usize, &str)) {
         let range = |end: usize, text: &str| ((end - text.len()) as u32, end as u32);
-        self.entries.push(Entry { key: range(key_end, key), value: range(value_end, value) });
+        let prefix = words::prefix(key.as_bytes());
+        self.entries.push(Entry { prefix, key: range(key_end, key), value: range(value_end, value) });
     }
 
     /// Appends the object. Of a key that came more than once, the last value counts.
     pub fn write(&mut self, body: &[u8], out: &mut Vec<u8>) {
         let bytes = |(from, to): (u32, u32)| &body[from as usize..to as usize];
-        let ascending = self.entries.windows(2).all(|pair| bytes(pair[0].key) < bytes(pair[1].key));
-        if !ascending {
-            self.entries.sort_unstable_by(|a, b| bytes(a.key).cmp(bytes(b.key)).then(a.key.0.cmp(&b.key.0)));
+        let order = |a: &Entry, b: &Entry| a.prefix.cmp(&b.prefix).then_with(|| bytes(a.key).cmp(bytes(b.key)));
+        if !self.entries.is_sorted_by(|a, b| order(a, b).is_lt()) {
+            self.entries.sort_unstable_by(|a, b| order(a, b).then(a.key.0.cmp(&b.key.0)));
             self.entries.dedup_by(|later, earlier| {
-                let same = bytes(later.key) == bytes(earlier.key);
+                let same = order(later, earlier).is_eq();
                 if same {
                     *earlier = *later;
                 }
@@ -136,6 +139,9 @@ mod tests {
     #[test]
     fn keys_are_sorted_and_the_last_of_equal_keys_counts() {
         assert_eq!(object(&[]), "{}");
+        let long = [("a long key, second", "1"), ("a long key, first", "2"), ("a long k", "3"), ("a", "4"), ("a\0", "5")];
+        let sorted = r#"{"a":"4","a\u0000":"5","a long k":"3","a long key, first":"2","a long key, second":"1"}"#;
+        assert_eq!(object(&long), sorted);
         let pairs = [("b", "1"), ("a", "2"), ("é", "3"), ("b", "4"), ("", "5"), ("ab", "6"), ("b", "7")];
         assert_eq!(object(&pairs), r#"{"":"5","a":"2","ab":"6","b":"7","é":"3"}"#);
         assert_eq!(object(&[("a", "1"), ("a", "2")]), r#"{"a":"2"}"#);

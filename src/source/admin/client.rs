@@ -19,7 +19,7 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
 
 use crate::error::Stop;
 use crate::ports::{Down, PortError};
-use crate::source::ffi::{Code, Event, Fault};
+use crate::source::ffi::{Code, Event, Fault, text};
 use crate::source::library_log::{RateLimit, library_line};
 use crate::source::settings::bad_property;
 use crate::source::trouble::{Trouble, classify, missing_acl, refused};
@@ -111,6 +111,30 @@ impl AdminClient {
             }
             if self.is_hopeless() || Instant::now() >= deadline {
                 return Err(self.failure(what, &Fault::of(Code::of(RDKafkaErrorCode::OperationTimedOut))));
+            }
+        }
+    }
+
+    /// Cluster id as the client learnt it when it first connected. Every cluster answers this, the mock too.
+    pub fn first_cluster_id(&self) -> Result<String, PortError> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            // SAFETY: the client is live; the string is ours to free.
+            let id = unsafe {
+                let id = rdsys::rd_kafka_clusterid(self.rk(), 200);
+                let copy = text(id);
+                if !id.is_null() {
+                    rdsys::rd_kafka_mem_free(self.rk(), id.cast());
+                }
+                copy
+            };
+            self.listen();
+            if !id.is_empty() {
+                self.answered();
+                return Ok(id);
+            }
+            if self.is_hopeless() || Instant::now() >= deadline {
+                return Err(self.failure("cluster id", &Fault::of(Code::of(RDKafkaErrorCode::OperationTimedOut))));
             }
         }
     }

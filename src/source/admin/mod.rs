@@ -33,7 +33,7 @@ const MOCK_CLUSTER: &str = "mockCluster";
 pub struct KafkaAdmin {
     client: Arc<AdminClient>,
     group_id: Arc<str>,
-    is_mock: Arc<OnceLock<bool>>,
+    first_cluster_id: Arc<OnceLock<String>>,
 }
 
 impl KafkaAdmin {
@@ -43,7 +43,7 @@ impl KafkaAdmin {
     /// Exit 2 for a property that can't be.
     pub fn new(connection: &Connection, group_id: &str) -> Result<Self, Stop> {
         let client = AdminClient::new(&client_config(connection, Role::Admin)?, TIMEOUT)?;
-        Ok(Self { client: Arc::new(client), group_id: group_id.into(), is_mock: Arc::default() })
+        Ok(Self { client: Arc::new(client), group_id: group_id.into(), first_cluster_id: Arc::default() })
     }
 
     async fn blocking<T, F>(&self, ask: F) -> Result<T, PortError>
@@ -58,23 +58,25 @@ impl KafkaAdmin {
         }
     }
 
-    fn is_mock(&self) -> Result<bool, PortError> {
-        if let Some(known) = self.is_mock.get() {
-            return Ok(*known);
-        }
-        let id = topics::cluster_id(&self.client)?;
-        Ok(*self.is_mock.get_or_init(|| id.is_some_and(|id| id.starts_with(MOCK_CLUSTER))))
+    /// The mock's id, if it is one. A client never changes from a mock to a real cluster.
+    fn mock_id(&self) -> Result<Option<&str>, PortError> {
+        let id = match self.first_cluster_id.get() {
+            Some(known) => known,
+            None => {
+                let id = self.client.first_cluster_id()?;
+                self.first_cluster_id.get_or_init(|| id)
+            }
+        };
+        Ok(id.starts_with(MOCK_CLUSTER).then_some(id))
     }
 
     fn ask_identity(&self, names: &[Topic]) -> Result<SourceIdentity, PortError> {
-        // Asked afresh every time: a name can lead to another cluster from one call to the next.
+        if let Some(mock) = self.mock_id()? {
+            return Ok(SourceIdentity { cluster_id: Some(mock.to_owned()), topics: BTreeMap::new() });
+        }
+        // Afresh every time: an address can lead to another cluster from one call to the next.
         let cluster_id = topics::cluster_id(&self.client)?;
-        let topics = if cluster_id.as_ref().is_some_and(|id| id.starts_with(MOCK_CLUSTER)) {
-            BTreeMap::new()
-        } else {
-            topics::ids(&self.client, names)?
-        };
-        Ok(SourceIdentity { cluster_id, topics })
+        Ok(SourceIdentity { cluster_id, topics: topics::ids(&self.client, names)? })
     }
 }
 
@@ -87,9 +89,9 @@ impl SourceAdmin for KafkaAdmin {
 
     async fn partitions(&self, topics: &[Topic]) -> Result<BTreeMap<Topic, Vec<i32>>, PortError> {
         let names = topics.to_vec();
-        self.blocking(move |admin| match admin.is_mock()? {
-            true => topics::mock_partitions(&admin.client, &names),
-            false => topics::partitions(&admin.client, &names),
+        self.blocking(move |admin| match admin.mock_id()? {
+            Some(_) => topics::mock_partitions(&admin.client, &names),
+            None => topics::partitions(&admin.client, &names),
         })
         .await
     }
@@ -110,7 +112,7 @@ impl SourceAdmin for KafkaAdmin {
 
     async fn group_members(&self) -> Result<Vec<GroupMember>, PortError> {
         self.blocking(|admin| {
-            if admin.is_mock()? {
+            if admin.mock_id()?.is_some() {
                 return Ok(Vec::new());
             }
             groups::members(&admin.client, &admin.group_id)

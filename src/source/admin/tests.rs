@@ -36,7 +36,7 @@ async fn the_mock_is_known_by_its_cluster_id_and_has_no_topic_ids() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_of_a_topic_that_does_not_exist_are_absent() {
+async fn partitions_are_listed_in_order() {
     let (_mock, admin) = cluster();
     let found = admin.partitions(&[TOPIC.into()]).await.unwrap();
     assert_eq!(found[TOPIC], [0, 1, 2]);
@@ -73,7 +73,7 @@ async fn a_broker_that_does_not_answer_is_down_within_the_time_out() {
     let connection = Connection { bootstrap_servers: "127.0.0.1:1".into(), ..Connection::default() };
     let config = client_config(&connection, Role::Admin).unwrap();
     let client = AdminClient::new(&config, Duration::from_millis(1500)).unwrap();
-    let admin = KafkaAdmin { client: Arc::new(client), group_id: "g".into(), is_mock: Arc::default() };
+    let admin = KafkaAdmin { client: Arc::new(client), group_id: "g".into(), first_cluster_id: Arc::default() };
     let answer = tokio::time::timeout(Duration::from_secs(10), admin.identity(&[])).await.expect("bounded");
     let Err(PortError::Down(down)) = answer else { panic!("{answer:?}") };
     assert_eq!(down.dependency, "kafka");

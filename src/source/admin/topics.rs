@@ -13,7 +13,7 @@ use crate::types::*;
 
 type Kind = rdsys::rd_kafka_admin_op_t;
 
-/// None for a broker that has none (older than 0.10.1).
+/// Asked afresh; none for a broker that has none (older than 0.10.1).
 pub(super) fn cluster_id(client: &AdminClient) -> Result<Option<String>, PortError> {
     let options = client.options(Kind::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER);
     // SAFETY: client, options and queue are live during the request; the result while its event is.

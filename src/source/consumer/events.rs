@@ -2,13 +2,13 @@
 //!
 //! rdkafka builds configuration and client. Its own consumer is not used: its loop drains the same queue, and its
 //! `PartitionEOF` has neither topic nor offset. Events come from `rd_kafka_queue_poll` on the consumer's queue, to which
-//! the client's main queue is redirected, so one queue carries records, log ends, errors, rebalances, commit results,
-//! answers to probes and log lines.
+//! the client's main queue is redirected, so one queue carries records, log ends, errors, rebalances, commit results and
+//! log lines.
 //!
 //! # Why this is sound
 //! - Client and queue are made in [`NativeConsumer::start`] and freed in its `Drop`, the queue first; every call in
-//!   between gets live pointers. Nothing else holds them, except [`Wake`], which holds the queue behind a lock and has it
-//!   taken away before it is freed.
+//!   between gets live pointers. Two others hold them: [`Wake`] has the queue behind a lock, and it is taken away before it
+//!   is freed; a probe shares the client, which then ends with the later of both (never on a thread of the library).
 //! - librdkafka is thread-safe. What isn't safe to share is the *meaning* of the assignment calls (an unassign can be taken
 //!   for an answer), so all but [`Wake`] stays with the poll thread: `NativeConsumer` is `Send`, not `Sync`.
 //! - No callback into Rust is registered: rebalances, commits and logs are events. So no panic can cross into C and no
@@ -25,9 +25,9 @@
 //! rebalance makes it fetch again from there, so nothing in between is lost.
 
 use std::collections::BTreeMap;
-use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
@@ -54,13 +54,14 @@ pub(super) enum Polled<'a> {
     Rebalance(Rebalance),
     /// The result of the last group commit.
     Committed(Result<(), Fault>),
-    /// The answer to `probe`.
-    Probed(Result<(), Fault>),
     Fault { fault: Fault, place: Option<(TopicPartition, Offset)> },
     LogLine { level: i32, facility: String, line: String },
     /// Nothing that concerns us.
     Other,
 }
+
+/// Did some broker answer, and if not, why.
+pub(super) type ProbeAnswer = Result<(), String>;
 
 /// Never called: its methods serve rdkafka's own loops.
 struct Unheard;
@@ -68,7 +69,9 @@ impl ClientContext for Unheard {}
 
 pub(super) struct NativeConsumer {
     queue: NonNull<rdsys::rd_kafka_queue_t>,
-    client: Client<Unheard>,
+    client: Arc<Client<Unheard>>,
+    /// One of ours, to ask about.
+    topic: Topic,
     wake: Arc<Wake>,
 }
 
@@ -93,7 +96,8 @@ impl NativeConsumer {
             NonNull::new(rdsys::rd_kafka_queue_get_consumer(client.native_ptr()))
         };
         let queue = queue.ok_or_else(|| Stop::internal("a Kafka client with a group.id has no consumer queue"))?;
-        let consumer = Self { queue, client, wake: Arc::new(Wake::of(queue)) };
+        let topic = topics.first().cloned().unwrap_or_else(|| "".into());
+        let consumer = Self { queue, client: Arc::new(client), topic, wake: Arc::new(Wake::of(queue)) };
         let mut list = TopicPartitionList::new();
         for topic in topics {
             list.add_topic_unassigned(topic);
@@ -117,7 +121,6 @@ impl NativeConsumer {
             rdsys::RD_KAFKA_EVENT_ERROR => Self::failed(&event),
             rdsys::RD_KAFKA_EVENT_REBALANCE => self.rebalance(&event),
             rdsys::RD_KAFKA_EVENT_OFFSET_COMMIT => Polled::Committed(event.fault()),
-            rdsys::RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT => Polled::Probed(event.fault()),
             rdsys::RD_KAFKA_EVENT_LOG => match event.log_line() {
                 Some((level, facility, line)) => Polled::LogLine { level, facility, line },
                 None => Polled::Other,
@@ -201,16 +204,21 @@ impl NativeConsumer {
         unsafe { rdsys::rd_kafka_commit_queue(self.rk(), list.ptr(), self.queue.as_ptr(), None, ptr::null_mut()) };
     }
 
-    /// Asks the cluster whether it is there; the answer comes as `Probed`.
-    pub fn probe(&self, timeout: Duration) {
-        let timeout_ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
-        // SAFETY: client and queue are live; the options are copied by the call and freed here.
-        unsafe {
-            let kind = rdsys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER;
-            let options = rdsys::rd_kafka_AdminOptions_new(self.rk(), kind);
-            rdsys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
-            rdsys::rd_kafka_DescribeCluster(self.rk(), options, self.queue.as_ptr());
-            rdsys::rd_kafka_AdminOptions_destroy(options);
+    /// Asks whether some broker answers, on a thread of its own: the question blocks, and its asynchronous sisters are no
+    /// good here (they go to one broker, or wait for a controller, which the mock cluster lacks). `answer` is called within
+    /// `timeout`, and the poll thread is woken.
+    pub fn probe(&self, timeout: Duration, answer: Sender<ProbeAnswer>) {
+        let (client, topic, wake) = (self.client.clone(), self.topic.clone(), self.wake.clone());
+        let failed = answer.clone();
+        let ask = move || {
+            let metadata = client.fetch_metadata(Some(&topic), timeout).map(drop);
+            drop(client);
+            // The receiver is gone when the consumer has closed meanwhile.
+            let _ = answer.send(metadata.map_err(|error| error.to_string()));
+            wake.now();
+        };
+        if let Err(error) = std::thread::Builder::new().name("kafka-probe".into()).spawn(ask) {
+            let _ = failed.send(Err(format!("no thread to ask Kafka: {error}")));
         }
     }
 

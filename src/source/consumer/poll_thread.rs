@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::assignment::{Assignment, Outcome, Rebalance};
 use super::availability::Availability;
 use super::chunks::{OpenChunks, Record};
-use super::events::{Fetched, NativeConsumer, Polled, Wake};
+use super::events::{Fetched, NativeConsumer, Polled, ProbeAnswer, Wake};
 use super::mirror::Mirror;
 use super::outbox::Outbox;
 use super::pressure::{Change, Pressure};
@@ -60,6 +60,7 @@ pub(super) struct PollThread {
     /// Slots by the client's handle; forgotten when the assignment changes.
     handles: HashMap<(usize, i32), usize>,
     last: Option<((usize, i32), usize)>,
+    probe_answers: (Sender<ProbeAnswer>, Receiver<ProbeAnswer>),
     closing: Option<Instant>,
 }
 
@@ -80,6 +81,7 @@ impl PollThread {
             wake,
             handles: HashMap::new(),
             last: None,
+            probe_answers: channel(),
             closing: None,
         }
     }
@@ -93,9 +95,7 @@ impl PollThread {
             self.relieve();
             self.burst();
             self.mirror_next();
-            if self.availability.probe_due(Instant::now()) {
-                self.consumer.probe(PROBE_TIMEOUT);
-            }
+            self.probe();
             if self.outbox.is_abandoned() {
                 self.close();
             }
@@ -202,6 +202,16 @@ impl PollThread {
 
     // ---------------------------------------------------------------------------------------------------------- Events
 
+    fn probe(&mut self) {
+        while let Ok(answer) = self.probe_answers.1.try_recv() {
+            let told = self.availability.on_probe(answer, Instant::now());
+            self.tell(told);
+        }
+        if self.availability.probe_due(Instant::now()) {
+            self.consumer.probe(PROBE_TIMEOUT, self.probe_answers.0.clone());
+        }
+    }
+
     fn relieve(&mut self) {
         let bytes = self.outbox.bytes();
         let outcome = match self.pressure.on_bytes(bytes, Instant::now()) {
@@ -236,10 +246,6 @@ impl PollThread {
             Polled::EndOfPartition { partition, offset } => self.on_end(partition, offset),
             Polled::Rebalance(rebalance) => self.on_rebalance(rebalance),
             Polled::Committed(result) => self.on_committed(result),
-            Polled::Probed(answer) => {
-                let told = self.availability.on_probe(answer.map_err(|fault| fault.text), Instant::now());
-                self.tell(told);
-            }
             Polled::Fault { fault, place } => self.on_fault(fault, place),
             Polled::LogLine { level, facility, line } => library_line(&mut self.limit, level, &facility, &line),
             Polled::Other => {}

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Names of threads in which a panic is contained here and costs the cache only.
 pub const CONTAINED_THREADS: [&str; 3] = [THREAD, "sled-io", "log flusher"];
@@ -19,6 +19,9 @@ const THREAD: &str = "sluice-ids";
 
 /// After a bound has passed the job gets this much more: the whole process may have been stopped meanwhile.
 const GRACE: Duration = Duration::from_secs(1);
+
+const LOCKED_MAX: Duration = Duration::from_secs(5);
+const LOCKED_RETRY: Duration = Duration::from_millis(20);
 
 const FLUSH_EVERY_MS: u64 = 1_000;
 
@@ -103,9 +106,27 @@ impl Guarded {
     }
 }
 
+/// Opens once the file lock is free: an IO thread of a database that was closed before can hold it for a moment longer.
+fn open_unlocked(config: &sled::Config) -> Result<sled::Db, Loss> {
+    let started = Instant::now();
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if is_lock(&error) && started.elapsed() < LOCKED_MAX => {
+                std::thread::sleep(LOCKED_RETRY);
+            }
+            outcome => return outcome.map_err(Loss::from),
+        }
+    }
+}
+
+/// sled wraps the error of its try for the lock into a text of its own.
+fn is_lock(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
+}
+
 /// Opens, answers, and works until a job fails or nobody asks any more; then closes, which can take for ever.
 fn serve(config: &sled::Config, opened: &SyncSender<Result<(), Loss>>, queue: Receiver<Job>) {
-    let db = match contained(|| config.open().map_err(Loss::from)) {
+    let db = match contained(|| open_unlocked(config)) {
         Ok(db) => db,
         Err(loss) => {
             let _ = opened.try_send(Err(loss));
@@ -179,6 +200,21 @@ mod tests {
         assert!(matches!(stuck, Err(Loss::Silent(b)) if b == bound));
         drop(release);
         assert!(db.close(SOON));
+    }
+
+    #[test]
+    fn a_file_lock_that_is_still_held_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Guarded::open(dir.path(), 1 << 20, SOON).unwrap().close(SOON));
+        let file = std::fs::File::open(dir.path().join("db")).unwrap();
+        fs4::fs_std::FileExt::lock_exclusive(&file).unwrap();
+        std::thread::scope(|scope| {
+            let opening = scope.spawn(|| Guarded::open(dir.path(), 1 << 20, SOON).map(drop));
+            // However late the other thread begins, it either waits for the lock or finds it free.
+            std::thread::sleep(LOCKED_RETRY * 2);
+            drop(file);
+            opening.join().unwrap().unwrap();
+        });
     }
 
     #[test]

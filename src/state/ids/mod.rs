@@ -257,8 +257,8 @@ impl IdStore {
                     None => false,
                 };
                 if !whole {
-                    // A kill or a restored copy left a part of the file: it can be put again.
-                    self.run(move |db| db.remove(key.header()).map(drop))?;
+                    // A kill or a restored copy left a part of the file: it can be put again, and swept.
+                    self.write_header(key, &header.clone().unfinished())?;
                     return None;
                 }
                 index += 1;
@@ -277,6 +277,10 @@ impl IdStore {
         })
     }
 
+    fn write_header(&self, key: FileKey, header: &Header) -> Option<()> {
+        self.write(vec![(key.header(), header.encode(&key.header()))])
+    }
+
     fn put_all(&self, path: &str, ids: &[(MessageId, EventHour)]) -> Option<()> {
         let key = FileKey::of(self.table, path);
         let complete = self.header(key, path).is_some_and(|header| header.finished && header.ids() == ids.len());
@@ -284,7 +288,7 @@ impl IdStore {
             return Some(());
         }
         let header = Header::new(path, ids, rand::random());
-        self.write(vec![(key.header(), header.encode(&key.header()))])?;
+        self.write_header(key, &header)?;
         for (first, group) in (0u32..).step_by(CHUNKS_PER_JOB).zip(ids.chunks(CHUNKS_PER_JOB * IDS_PER_CHUNK)) {
             let chunks = (first..).zip(group.chunks(IDS_PER_CHUNK)).map(|(index, part)| {
                 let at = key.chunk(index);
@@ -293,8 +297,7 @@ impl IdStore {
             });
             self.write(chunks.collect())?;
         }
-        let header = header.finished();
-        self.write(vec![(key.header(), header.encode(&key.header()))])
+        self.write_header(key, &header.finished())
     }
 
     /// Headers behind `after`, at most a step of a sweep.

@@ -101,6 +101,10 @@ impl Header {
         Header { finished: true, ..self }
     }
 
+    pub(super) fn unfinished(self) -> Header {
+        Header { finished: false, ..self }
+    }
+
     pub(super) fn ids(&self) -> usize {
         usize::try_from(self.ids).expect("a count of ids that were in memory")
     }

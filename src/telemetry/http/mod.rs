@@ -89,11 +89,11 @@ fn cannot_listen(listen: &str, error: &std::io::Error) -> Stop {
     match error.kind() {
         ErrorKind::AddrInUse => Stop::usage(
             format!("http.listen {listen:?} is in use"),
-            "stop the process that listens there (another instance?), or set http.listen to a free port, or to \"\" to switch it off",
+            "stop the process that listens there (another instance?), or set http.listen to a free port or to \"\" (off)",
         ),
         _ => Stop::usage(
             format!("http.listen {listen:?} can't be listened on: {error}"),
-            "set http.listen to an address of this host and a port, such as \"127.0.0.1:9464\", or to \"\" to switch it off",
+            "set http.listen to an address of this host and a port, such as \"127.0.0.1:9464\", or to \"\" (off)",
         ),
     }
 }

@@ -81,7 +81,8 @@ pub enum Insert {
 impl Rows {
     /// None where the file, the tables or the row are missing.
     pub fn location(&self) -> Result<Option<String>, RowsError> {
-        if !self.file.exists() {
+        let there = self.file.try_exists().map_err(|source| RowsError::Io { file: self.name(), source })?;
+        if !there {
             return Ok(None);
         }
         self.read_location().map_err(|e| self.fault(e))
