@@ -203,3 +203,7 @@ pub fn read_all(table: &TableView, memory: Option<&Memory>) -> Lanes {
     }
     lanes
 }
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

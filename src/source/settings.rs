@@ -69,6 +69,8 @@ const DEAD_LETTER_DEFAULTS: &[(&str, &str)] = &[
     ("message.timeout.ms", "30000"),
     // Large enough that the topic's own limit decides, not the client's.
     ("message.max.bytes", "104857600"),
+    // Room for one such letter; more wait. The library's own limit is a gigabyte.
+    ("queue.buffering.max.kbytes", "131072"),
 ];
 
 const DEAD_LETTER_FIXED: &[(&str, &str)] = &[("enable.idempotence", "true"), ("acks", "all")];
@@ -99,7 +101,10 @@ pub fn client_config(connection: &Connection, role: Role<'_>) -> Result<ClientCo
     config.set("bootstrap.servers", &connection.bootstrap_servers);
     if let Role::Consumer { group_id } = role {
         if group_id.is_empty() {
-            return Err(Stop::usage("kafka.group_id is empty", "name the group: it is also the name of the lane in the table"));
+            return Err(Stop::usage(
+                "kafka.group_id is empty",
+                "name the group: it is also the name of the lane in the table",
+            ));
         }
         config.set("group.id", group_id);
     }

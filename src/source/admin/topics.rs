@@ -59,12 +59,13 @@ fn describe(client: &AdminClient, names: &[Topic]) -> Result<BTreeMap<Topic, Des
     let mut names: Vec<&str> = names.iter().map(|name| &**name).collect();
     names.sort_unstable();
     names.dedup();
-    let mut listed = Names::of(names)?;
+    let listed = Names::of(names)?;
     let options = client.options(Kind::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
     let request = |queue| {
         // SAFETY: the collection copies the names, the request copies the collection.
         unsafe {
-            let topics = rdsys::rd_kafka_TopicCollection_of_topic_names(listed.pointers.as_mut_ptr(), listed.pointers.len());
+            let pointers = listed.pointers.as_ptr().cast_mut();
+            let topics = rdsys::rd_kafka_TopicCollection_of_topic_names(pointers, listed.pointers.len());
             rdsys::rd_kafka_DescribeTopics(client.rk(), topics, options.ptr(), queue);
             rdsys::rd_kafka_TopicCollection_destroy(topics);
         }
@@ -113,9 +114,8 @@ unsafe fn topic_id(uuid: *const rdsys::rd_kafka_Uuid_t) -> Option<TopicId> {
     if uuid.is_null() {
         return None;
     }
-    let (high, low) = unsafe {
-        (rdsys::rd_kafka_Uuid_most_significant_bits(uuid), rdsys::rd_kafka_Uuid_least_significant_bits(uuid))
-    };
+    let (high, low) =
+        unsafe { (rdsys::rd_kafka_Uuid_most_significant_bits(uuid), rdsys::rd_kafka_Uuid_least_significant_bits(uuid)) };
     let mut id = [0; 16];
     id[..8].copy_from_slice(&high.to_be_bytes());
     id[8..].copy_from_slice(&low.to_be_bytes());

@@ -20,12 +20,13 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::assignment::{Assignment, Outcome, Rebalance};
 use super::availability::Availability;
 use super::chunks::{OpenChunks, Record};
-use super::events::{Fetched, NativeConsumer, Polled, ProbeAnswer, Wake};
+use super::events::{Fetched, NativeConsumer, Polled, ProbeAnswer};
 use super::mirror::Mirror;
 use super::outbox::Outbox;
 use super::pressure::{Change, Pressure};
 use super::reading::OutOfRange;
-use super::{Command, events};
+use super::wake::Wake;
+use super::{Command, mirror};
 use crate::error::Stop;
 use crate::ports::{RecordChunk, SourceEvent};
 use crate::source::ffi::Fault;
@@ -112,7 +113,9 @@ impl PollThread {
         }
         let overdue = since.elapsed() >= CLOSE_WITHIN;
         if overdue {
-            tracing::warn!("the consumer didn't leave its group within {CLOSE_WITHIN:?}; its partitions are free when its session ends");
+            tracing::warn!(
+                "the consumer didn't leave its group within {CLOSE_WITHIN:?}; its partitions are free when its session ends"
+            );
         }
         overdue
     }
@@ -195,7 +198,7 @@ impl PollThread {
 
     fn mirror_next(&mut self) {
         if let Some(commit) = self.mirror.next() {
-            tracing::debug!(offsets = events::shown(&commit.0), metadata = commit.1, "mirroring group offsets");
+            tracing::debug!(offsets = mirror::shown(&commit.0), metadata = commit.1, "mirroring group offsets");
             self.consumer.commit(&commit);
         }
     }
@@ -328,7 +331,8 @@ impl PollThread {
         }
         let told = self.availability.on_trouble(classify(&fault), Instant::now());
         self.tell(told);
-        let key = format!("{} {}", fault.code.0, place.as_ref().map(|(partition, _)| partition.to_string()).unwrap_or_default());
+        let key =
+            format!("{} {}", fault.code.0, place.as_ref().map(|(partition, _)| partition.to_string()).unwrap_or_default());
         if let Some(held_back) = self.limit.pass(&key, Instant::now()) {
             let partition = place.map(|(partition, _)| partition.to_string());
             tracing::warn!(partition, code = fault.code.0, held_back, "kafka: {fault}");
