@@ -166,7 +166,13 @@ fn rule_c_a_history_without_the_lane_is_a_new_lane_unless_something_knows_better
         ("an empty table, tripwire", table(vec![]), None, Some(&w), "before lane"),
         ("another group's table, tripwire", other(), None, Some(&w), "before lane"),
         ("this process has read it", foreign(), Some(remembers(9, a(5))), None, "before lane"),
-        ("this process has read the table, not the lane", foreign(), Some(Memory { head: SnapshotId(2), lanes: BTreeMap::new() }), None, "new"),
+        (
+            "this process has read the table, not the lane",
+            foreign(),
+            Some(Memory { head: SnapshotId(2), lanes: BTreeMap::new() }),
+            None,
+            "new",
+        ),
     ];
     for (case, table, memory, witness, expected) in cases {
         assert_eq!(read_as(&table, memory.as_ref(), witness), expected, "{case}");

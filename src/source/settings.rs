@@ -99,7 +99,10 @@ pub fn client_config(connection: &Connection, role: Role<'_>) -> Result<ClientCo
     config.set("bootstrap.servers", &connection.bootstrap_servers);
     if let Role::Consumer { group_id } = role {
         if group_id.is_empty() {
-            return Err(Stop::usage("kafka.group_id is empty", "name the group: it is also the name of the lane in the table"));
+            return Err(Stop::usage(
+                "kafka.group_id is empty",
+                "name the group: it is also the name of the lane in the table",
+            ));
         }
         config.set("group.id", group_id);
     }

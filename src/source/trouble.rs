@@ -21,7 +21,8 @@ pub(super) enum Trouble {
 
 const CHECK_CREDENTIALS: &str =
     "check sasl.username, sasl.password and sasl.mechanism in kafka.properties, and that the user exists in Kafka";
-const CHECK_CERTIFICATES: &str = "check security.protocol, ssl.ca.location, ssl.certificate.location and ssl.key.location in kafka.properties";
+const CHECK_CERTIFICATES: &str =
+    "check security.protocol, ssl.ca.location, ssl.certificate.location and ssl.key.location in kafka.properties";
 
 pub(super) fn classify(fault: &Fault) -> Trouble {
     let text = fault.text.trim();
@@ -62,7 +63,9 @@ fn names_tls_alert(text: &str) -> bool {
 /// The stop for an authorization error, with the ACL that is needed.
 pub(super) fn missing_acl(fault: &Fault) -> Option<Stop> {
     let (resource, needs) = match fault.code {
-        code if code.is(E::TopicAuthorizationFailed) => ("a topic", "READ on every topic that is read, WRITE on the dead-letter topic"),
+        code if code.is(E::TopicAuthorizationFailed) => {
+            ("a topic", "READ on every topic that is read, WRITE on the dead-letter topic")
+        }
         code if code.is(E::GroupAuthorizationFailed) => ("the group", "READ on the group"),
         code if code.is(E::ClusterAuthorizationFailed) => ("the cluster", "DESCRIBE on the cluster"),
         code if code.is(E::TransactionalIdAuthorizationFailed) => ("the producer", "IDEMPOTENT_WRITE on the cluster"),
@@ -127,6 +130,9 @@ mod tests {
 
     #[test]
     fn all_brokers_down_is_waited_for() {
-        assert_eq!(classify(&fault(E::AllBrokersDown, "1/1 brokers are down")), Trouble::Unreachable("1/1 brokers are down".into()));
+        assert_eq!(
+            classify(&fault(E::AllBrokersDown, "1/1 brokers are down")),
+            Trouble::Unreachable("1/1 brokers are down".into())
+        );
     }
 }

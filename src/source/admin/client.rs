@@ -210,5 +210,11 @@ impl AdminClient {
 
 fn is_unsupported(fault: &Fault) -> bool {
     use RDKafkaErrorCode as E;
-    fault.code.is_one_of(&[E::UnsupportedFeature, E::UnsupportedVersion, E::InvalidArgument, E::InvalidRequest, E::InvalidGroupId])
+    fault.code.is_one_of(&[
+        E::UnsupportedFeature,
+        E::UnsupportedVersion,
+        E::InvalidArgument,
+        E::InvalidRequest,
+        E::InvalidGroupId,
+    ])
 }

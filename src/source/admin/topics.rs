@@ -113,9 +113,8 @@ unsafe fn topic_id(uuid: *const rdsys::rd_kafka_Uuid_t) -> Option<TopicId> {
     if uuid.is_null() {
         return None;
     }
-    let (high, low) = unsafe {
-        (rdsys::rd_kafka_Uuid_most_significant_bits(uuid), rdsys::rd_kafka_Uuid_least_significant_bits(uuid))
-    };
+    let (high, low) =
+        unsafe { (rdsys::rd_kafka_Uuid_most_significant_bits(uuid), rdsys::rd_kafka_Uuid_least_significant_bits(uuid)) };
     let mut id = [0; 16];
     id[..8].copy_from_slice(&high.to_be_bytes());
     id[8..].copy_from_slice(&low.to_be_bytes());

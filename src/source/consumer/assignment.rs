@@ -349,7 +349,8 @@ impl Assignment {
             let slots = slots.filter(|(slot, was)| slot.reading.is_some() && **was != to && self.is_paused(slot) == to);
             slots.map(|(slot, _)| slot.partition.clone()).collect::<Vec<_>>()
         };
-        for (partitions, step) in [(changed(true), Step::Pause as fn(_) -> _), (changed(false), Step::Resume as fn(_) -> _)] {
+        for (partitions, step) in [(changed(true), Step::Pause as fn(_) -> _), (changed(false), Step::Resume as fn(_) -> _)]
+        {
             if !partitions.is_empty() {
                 outcome.steps.push(step(partitions));
             }

@@ -41,11 +41,7 @@ fn an_assignment_is_told_and_waits_for_its_answer() {
     let outcome = assignment.assign(vec![at(0, 1, 5), (tp(1), Epoch(2), StartAt::Parked), at(9, 3, 1)], Cooperative);
     assert_eq!(
         outcome.steps,
-        [
-            Step::Add(vec![place(0, 5), (tp(1), FetchAt::LogEnd)]),
-            Step::Pause(tps(&[1])),
-            Step::Resume(tps(&[0])),
-        ]
+        [Step::Add(vec![place(0, 5), (tp(1), FetchAt::LogEnd)]), Step::Pause(tps(&[1])), Step::Resume(tps(&[0])),]
     );
     assert!(assignment.is_current(&tp(0), Epoch(1)) && !assignment.is_current(&tp(0), Epoch(2)));
 }
@@ -63,7 +59,10 @@ fn an_assignment_of_nothing_is_answered_at_once_and_told() {
 #[test]
 fn a_revoke_gives_back_what_is_read_and_only_what_it_names() {
     let mut assignment = reading(&[0, 1, 2], Cooperative);
-    assert_eq!(told(&assignment.on_rebalance(revoked(&[1, 2]), Cooperative)), ["Revoked { partitions: [t:1, t:2], lost: false }"]);
+    assert_eq!(
+        told(&assignment.on_rebalance(revoked(&[1, 2]), Cooperative)),
+        ["Revoked { partitions: [t:1, t:2], lost: false }"]
+    );
     assert!(!assignment.is_current(&tp(1), Epoch(1)), "its records are somebody else's soon");
     assert!(assignment.is_current(&tp(0), Epoch(1)));
     assert_eq!(assignment.unassign(Cooperative).steps, [Step::Remove(tps(&[1, 2]))]);

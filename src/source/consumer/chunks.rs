@@ -34,8 +34,8 @@ impl OpenChunks {
         }
         let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
         let chunk = &mut self.open[slot];
-        let full = !chunk.frames.is_empty()
-            && (chunk.frames.len() >= CHUNK_ROWS_MAX || chunk.data.len() + size > CHUNK_BYTES_MAX);
+        let full =
+            !chunk.frames.is_empty() && (chunk.frames.len() >= CHUNK_ROWS_MAX || chunk.data.len() + size > CHUNK_BYTES_MAX);
         let sealed = full.then(|| std::mem::take(chunk));
         if chunk.frames.is_empty() && sealed.is_none() {
             self.touched.push(slot);

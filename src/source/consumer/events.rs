@@ -50,12 +50,22 @@ use crate::types::*;
 pub(super) enum Polled<'a> {
     Nothing,
     Fetched(Fetched<'a>),
-    EndOfPartition { partition: TopicPartition, offset: Offset },
+    EndOfPartition {
+        partition: TopicPartition,
+        offset: Offset,
+    },
     Rebalance(Rebalance),
     /// The result of the last group commit.
     Committed(Result<(), Fault>),
-    Fault { fault: Fault, place: Option<(TopicPartition, Offset)> },
-    LogLine { level: i32, facility: String, line: String },
+    Fault {
+        fault: Fault,
+        place: Option<(TopicPartition, Offset)>,
+    },
+    LogLine {
+        level: i32,
+        facility: String,
+        line: String,
+    },
     /// Nothing that concerns us.
     Other,
 }
@@ -104,7 +114,9 @@ impl NativeConsumer {
         }
         // SAFETY: the client is a live consumer with a group.
         let subscribed = unsafe { ffi::subscribe(consumer.rk(), &list) };
-        subscribed.map_err(|fault| Stop::usage(format!("Kafka's client refuses the topics {topics:?}: {fault}"), "correct kafka.topics"))?;
+        subscribed.map_err(|fault| {
+            Stop::usage(format!("Kafka's client refuses the topics {topics:?}: {fault}"), "correct kafka.topics")
+        })?;
         Ok(consumer)
     }
 
@@ -142,7 +154,9 @@ impl NativeConsumer {
         let place = event.place();
         let Err(fault) = event.fault() else { return Polled::Other };
         match place {
-            Some((partition, offset)) if fault.code.is(RDKafkaErrorCode::PartitionEOF) => Polled::EndOfPartition { partition, offset },
+            Some((partition, offset)) if fault.code.is(RDKafkaErrorCode::PartitionEOF) => {
+                Polled::EndOfPartition { partition, offset }
+            }
             place => Polled::Fault { fault, place },
         }
     }
@@ -176,7 +190,9 @@ impl NativeConsumer {
         unsafe {
             match step {
                 Step::Add(places) => take_error(rdsys::rd_kafka_incremental_assign(self.rk(), placed(places).ptr())),
-                Step::Remove(partitions) => take_error(rdsys::rd_kafka_incremental_unassign(self.rk(), named(partitions).ptr())),
+                Step::Remove(partitions) => {
+                    take_error(rdsys::rd_kafka_incremental_unassign(self.rk(), named(partitions).ptr()))
+                }
                 Step::Replace(places) => ffi::assign_all(self.rk(), Some(&placed(places))),
                 Step::Clear => ffi::assign_all(self.rk(), None),
                 Step::Pause(partitions) => {

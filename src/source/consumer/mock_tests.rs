@@ -59,7 +59,9 @@ async fn read_to_end(events: &mut mpsc::Receiver<SourceEvent>, epoch: u64) -> (V
     loop {
         match next(events).await {
             SourceEvent::Records { epoch: e, chunk, .. } if e == Epoch(epoch) => {
-                read.extend((0..chunk.frames.len()).map(|i| (chunk.frames[i].offset, chunk.value(i).unwrap_or_default().to_vec())));
+                read.extend(
+                    (0..chunk.frames.len()).map(|i| (chunk.frames[i].offset, chunk.value(i).unwrap_or_default().to_vec())),
+                );
             }
             SourceEvent::EndOfPartition { epoch: e, offset, .. } if e == Epoch(epoch) => return (read, offset),
             _ => {}
@@ -114,7 +116,9 @@ async fn key_value_timestamp_and_headers_arrive_as_they_were_sent() {
     type Seen = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<crate::ports::Header>);
     let seen: Vec<Seen> = chunks
         .iter()
-        .flat_map(|c| (0..c.frames.len()).map(|i| (c.key(i).map(Vec::from), c.value(i).map(Vec::from), c.headers(i).to_vec())))
+        .flat_map(|c| {
+            (0..c.frames.len()).map(|i| (c.key(i).map(Vec::from), c.value(i).map(Vec::from), c.headers(i).to_vec()))
+        })
         .collect();
     let headers = vec![("a".into(), Some(b"1".to_vec())), ("a".into(), None), ("b".into(), Some(Vec::new()))];
     assert_eq!(seen[0], (Some(b"k".to_vec()), Some(b"v".to_vec()), headers));

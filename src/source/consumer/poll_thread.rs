@@ -112,7 +112,9 @@ impl PollThread {
         }
         let overdue = since.elapsed() >= CLOSE_WITHIN;
         if overdue {
-            tracing::warn!("the consumer didn't leave its group within {CLOSE_WITHIN:?}; its partitions are free when its session ends");
+            tracing::warn!(
+                "the consumer didn't leave its group within {CLOSE_WITHIN:?}; its partitions are free when its session ends"
+            );
         }
         overdue
     }
@@ -328,7 +330,8 @@ impl PollThread {
         }
         let told = self.availability.on_trouble(classify(&fault), Instant::now());
         self.tell(told);
-        let key = format!("{} {}", fault.code.0, place.as_ref().map(|(partition, _)| partition.to_string()).unwrap_or_default());
+        let key =
+            format!("{} {}", fault.code.0, place.as_ref().map(|(partition, _)| partition.to_string()).unwrap_or_default());
         if let Some(held_back) = self.limit.pass(&key, Instant::now()) {
             let partition = place.map(|(partition, _)| partition.to_string());
             tracing::warn!(partition, code = fault.code.0, held_back, "kafka: {fault}");

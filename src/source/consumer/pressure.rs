@@ -14,7 +14,9 @@ pub(super) struct Pressure {
 enum State {
     Free,
     /// One event at a time.
-    Trickling { since: Instant },
+    Trickling {
+        since: Instant,
+    },
     /// Everything is paused.
     Paused,
 }

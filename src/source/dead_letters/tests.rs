@@ -128,9 +128,7 @@ async fn a_broker_that_is_away_is_waited_for_by_the_caller() {
     let PortError::Down(down) = failed else { panic!("{failed:?}") };
     assert_eq!(down.dependency, "dead-letter topic");
     mock.broker_up(1).unwrap();
-    let sent = async {
-        while dead_letters.send(&[letter(1, None)]).await.is_err() {}
-    };
+    let sent = async { while dead_letters.send(&[letter(1, None)]).await.is_err() {} };
     tokio::time::timeout(Duration::from_secs(30), sent).await.expect("sent once the broker is back");
     assert!(!read_all(&mock, 1).is_empty());
 }
