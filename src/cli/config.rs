@@ -4,8 +4,10 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::output::columns;
-use super::{Finished, Global};
-use crate::config::{Config, shown};
+use super::{Finished, Global, parts};
+use crate::config::{Config, Kafka, shown};
+use crate::error::Stop;
+use crate::source::settings::{Role, client_config};
 
 #[derive(Subcommand, Clone, Debug)]
 pub enum ConfigCommand {
@@ -19,9 +21,10 @@ pub enum ConfigCommand {
 
 impl ConfigCommand {
     pub fn run(self, global: &Global) -> Finished {
-        let (_, settings) = Config::load(&global.sources())?;
+        let (config, settings) = Config::load(&global.sources())?;
         match self {
             Self::Check => {
+                check_kafka_properties(&config.kafka)?;
                 #[derive(Serialize)]
                 struct Checked {
                     ok: bool,
@@ -43,4 +46,13 @@ impl ConfigCommand {
             }
         }
     }
+}
+
+/// What librdkafka itself says to its properties, and which of them would break a guarantee; nothing is connected.
+fn check_kafka_properties(kafka: &Kafka) -> Result<(), Stop> {
+    let connection = parts::connection(kafka);
+    for role in [Role::Consumer { group_id: &kafka.group_id }, Role::Admin, Role::DeadLetters] {
+        client_config(&connection, role)?;
+    }
+    Ok(())
 }

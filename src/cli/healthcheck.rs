@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::output::print;
-use super::{Finished, Global, arguments};
+use super::{Finished, Global, arguments, deepest_cause};
 use crate::config::Http;
 use crate::error::{Exit, Stop};
 
@@ -45,7 +45,7 @@ pub async fn ready(listen: SocketAddr, timeout: Duration) -> Result<(), String> 
     let address = format!("http://{}/readyz?verbose", reachable(listen));
     // A proxy of the environment has no business between two processes of one host.
     let client = reqwest::Client::builder().no_proxy().timeout(timeout).build().map_err(|error| error.to_string())?;
-    let answer = client.get(address).send().await.map_err(|error| cause(&error))?;
+    let answer = client.get(address).send().await.map_err(|error| deepest_cause(&error))?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());
@@ -62,14 +62,6 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listen.port())
-}
-
-fn cause(error: &reqwest::Error) -> String {
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }
 
 #[cfg(test)]

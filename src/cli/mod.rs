@@ -1,7 +1,7 @@
 //! Commands: the only place where concrete parts meet.
 
 pub mod arguments;
-pub mod columns;
+pub mod cells;
 mod config;
 pub mod demo;
 mod healthcheck;
@@ -29,7 +29,7 @@ use output::Output;
 pub type Finished = Result<ExitCode, Stop>;
 
 /// Kafka topics into an Iceberg table, exactly once, deduplicated
-#[derive(Parser, Debug)]
+#[derive(Parser)]
 #[command(
     name = "sluice",
     version,
@@ -44,7 +44,8 @@ pub struct Cli {
 }
 
 /// Flags of every command.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Configuration; else ./sluice.toml, else /etc/sluice/sluice.toml
     #[arg(long, global = true, value_name = "FILE")]
@@ -64,7 +65,7 @@ impl Global {
     }
 }
 
-#[derive(Subcommand, Debug)]
+#[derive(Subcommand)]
 pub enum Command {
     Demo(demo::DemoArgs),
     Run(run::RunArgs),
@@ -85,6 +86,15 @@ pub enum Command {
     Completions {
         shell: Shell,
     },
+}
+
+/// What lies under an error that says little itself, as HTTP clients' errors do: `Connection refused (os error 111)`.
+pub fn deepest_cause(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    deepest.to_string()
 }
 
 /// Runs a command to its end.

@@ -49,12 +49,32 @@ impl RunArgs {
     pub async fn run(self, global: &Global) -> Finished {
         let (config, _) = Config::load(&global.sources())?;
         start_logging(&config)?;
-        let service = match Service::prepare(&config, self.until_caught_up).await {
-            Ok(service) => service,
-            Err(stop) => return Err(told(stop)),
+        // before anything that takes time: a signal always finds its handler
+        let mut closing = closing();
+        let prepared = tokio::select! {
+            prepared = Service::prepare(&config, self.until_caught_up) => prepared,
+            _ = closing.changed() => {
+                tracing::info!(event = "service.stop", exit = 0, "stopped before anything was read");
+                return Ok(ExitCode::SUCCESS);
+            }
         };
-        service.run().await
+        prepared.map_err(told)?.run(closing).await
     }
+}
+
+/// Turns to true at the first SIGINT or SIGTERM; a second one ends the process at once.
+fn closing() -> watch::Receiver<bool> {
+    let (close, closing) = watch::channel(false);
+    let mut signals = interrupted::Signals::listen();
+    tokio::spawn(async move {
+        signals.next().await;
+        tracing::info!("stopping: what was read is committed first");
+        // nobody listens any more: the pipeline has ended
+        let _ = close.send(true);
+        signals.next().await;
+        std::process::exit(interrupted::EXIT_CODE.into());
+    });
+    closing
 }
 
 fn start_logging(config: &Config) -> Result<(), Stop> {
@@ -152,16 +172,7 @@ impl Service {
         Ok(Self { pipeline, events, state, store, server, clock })
     }
 
-    async fn run(self) -> Finished {
-        let (close, closing) = watch::channel(false);
-        tokio::spawn(async move {
-            interrupted::wait().await;
-            tracing::info!("stopping: what was read is committed first");
-            // nobody listens any more: the pipeline has ended
-            let _ = close.send(true);
-            interrupted::wait().await;
-            std::process::exit(interrupted::EXIT_CODE.into());
-        });
+    async fn run(self, closing: watch::Receiver<bool>) -> Finished {
         let ended = self.pipeline.run(self.events, closing).await;
         let finished = match ended {
             Ok(End::Done) => Ok(ExitCode::SUCCESS),

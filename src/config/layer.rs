@@ -47,11 +47,18 @@ pub enum Raw {
 }
 
 /// One setting as one layer has it. `name` is dotted: `kafka.group_id`, `kafka.properties.security.protocol`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq)]
 pub struct Entry {
     pub name: String,
     pub raw: Raw,
     pub origin: Origin,
+}
+
+/// Without the value, which can be a secret.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.origin)
+    }
 }
 
 /// Prefix of the environment variables that are settings.

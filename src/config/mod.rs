@@ -28,7 +28,7 @@ use crate::types::Topic;
 pub const STANDARD_FILES: [&str; 2] = ["./sluice.toml", "/etc/sluice/sluice.toml"];
 
 /// Everything that is asked for when settings are read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// `--config`; must exist. None: the first of `STANDARD_FILES` that exists, or no file at all.
     pub file: Option<PathBuf>,
@@ -36,6 +36,14 @@ pub struct Sources {
     pub environment: BTreeMap<String, String>,
     /// `--set KEY=VALUE`, in order.
     pub flags: Vec<String>,
+}
+
+/// Variables and flags can hold secrets: only names are shown.
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let flags: Vec<&str> = self.flags.iter().filter_map(|flag| flag.split('=').next()).collect();
+        f.debug_struct("Sources").field("file", &self.file).field("flags", &flags).finish_non_exhaustive()
+    }
 }
 
 impl Sources {

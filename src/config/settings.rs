@@ -11,8 +11,8 @@ use super::reference;
 use super::secret::{REDACTED, Secret, is_secret_name, without_userinfo};
 use super::units::{parse_bytes, parse_duration, show_bytes, show_duration};
 
-/// A value as its key takes it.
-#[derive(Clone, PartialEq, Debug)]
+/// A value as its key takes it. It can't be printed: a text can be a secret.
+#[derive(Clone, PartialEq)]
 pub enum Value {
     Text(String),
     List(Vec<String>),
@@ -29,7 +29,7 @@ pub enum Value {
 }
 
 /// One effective setting.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq)]
 pub struct Setting {
     pub name: String,
     pub value: Value,
@@ -37,6 +37,12 @@ pub struct Setting {
     /// What may be printed: never a secret, whatever it was read from.
     pub shown: String,
     pub without_effect: Option<&'static str>,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} ({})", self.shown, self.origin)
+    }
 }
 
 /// All effective settings by dotted name. Keys that are off are absent.
@@ -134,35 +140,35 @@ impl Settings {
     pub fn list(&self, name: &str) -> Vec<String> {
         match self.value(name) {
             Value::List(texts) => texts.clone(),
-            other => panic!("{name} is read as a list and is {other:?}"),
+            _ => panic!("{name} is read as a list without being one"),
         }
     }
 
     pub fn duration(&self, name: &str) -> Duration {
         match self.value(name) {
             Value::Duration(duration) => *duration,
-            other => panic!("{name} is read as a duration and is {other:?}"),
+            _ => panic!("{name} is read as a duration without being one"),
         }
     }
 
     pub fn number(&self, name: &str) -> u64 {
         match self.value(name) {
             Value::Number(number) => *number,
-            other => panic!("{name} is read as a number and is {other:?}"),
+            _ => panic!("{name} is read as a number without being one"),
         }
     }
 
     pub fn fraction(&self, name: &str) -> f64 {
         match self.value(name) {
             Value::Fraction(fraction) => *fraction,
-            other => panic!("{name} is read as a fraction and is {other:?}"),
+            _ => panic!("{name} is read as a fraction without being one"),
         }
     }
 
     pub fn switch(&self, name: &str) -> bool {
         match self.value(name) {
             Value::Switch(switch) => *switch,
-            other => panic!("{name} is read as a switch and is {other:?}"),
+            _ => panic!("{name} is read as a switch without being one"),
         }
     }
 }

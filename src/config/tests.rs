@@ -193,7 +193,7 @@ fn secrets_come_from_files_and_are_never_shown() {
     let (config, settings) = load(&text, &[("PW", "canary-2")], &flags).unwrap();
     assert_eq!(config.schema_registry.password, Some(Secret::new("canary-1")));
     assert_eq!(config.kafka.properties.get("sasl.password"), Some("canary-2"));
-    let everything = format!("{config:?} {:?}", shown(&settings));
+    let everything = format!("{config:?} {settings:?} {:?}", shown(&settings));
     assert!(!everything.contains("canary"), "{everything}");
     let of = |key: &str| shown(&settings).into_iter().find(|line| line.key == key).unwrap().value;
     assert_eq!(of("kafka.properties.client.rack"), "${env:PW}");

@@ -57,6 +57,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     Ok(Duration::from_millis(millis))
 }
 
+/// A duration as event times are counted: microseconds.
+pub fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).expect("durations are bounded to a hundred years")
+}
+
 /// `64MiB` (powers of 1024), `1GB` (powers of 1000), `1048576` and `1048576B`; case doesn't matter.
 pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
     let text = text.trim();

@@ -52,13 +52,13 @@ const SERVE_RATE: f64 = 100.0;
 #[command(after_help = "Example:\n  sluice demo\n  sluice demo --records 200000 --rate 20000 --dir ./demo --serve")]
 pub struct DemoArgs {
     /// Records to send
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(100..))]
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(100..))]
     records: u64,
     /// Records a second
-    #[arg(long, default_value_t = 4_000.0, value_parser = arguments::positive)]
+    #[arg(long, value_name = "R", default_value_t = 4_000.0, value_parser = arguments::positive)]
     rate: f64,
     /// Where to keep everything; must be empty, a fresh temporary folder without
-    #[arg(long)]
+    #[arg(long, value_name = "D")]
     dir: Option<PathBuf>,
     /// Leave the service alive
     #[arg(long)]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Lake;
+use super::folder::TOPICS;
 use super::pacing::Pacing;
 use super::service::{Launch, Service};
 use super::story::{Happened, Story};
@@ -64,7 +65,8 @@ impl<'a> Play<'a> {
     ) -> Result<Self, Stop> {
         let service = Service::start(launch, log)?;
         story.happened(&Happened::Started { pid: service.pid() });
-        let pacing = Pacing::new(plan.rate);
+        let partitions = TOPICS.iter().map(|(_, partitions)| partitions.unsigned_abs()).sum::<u32>();
+        let pacing = Pacing::new(plan.rate, plan.records, partitions.into());
         Ok(Self {
             plan,
             sender,
@@ -121,11 +123,11 @@ impl<'a> Play<'a> {
         let before = total(&self.settled);
         self.settled = self.lake.settled().await?;
         let now = total(&self.settled);
-        self.story.progress(now, self.plan.records);
         if now != before {
             self.moved = Instant::now();
             self.tell_of_progress(before, now);
         }
+        self.story.progress(now, self.plan.records);
         if self.moved.elapsed() > STALLED {
             return Err(Stop::gave_up(
                 format!("the table stands at {now} of {} records for {} s", self.pacing.sent_in_all(), STALLED.as_secs()),

@@ -21,6 +21,9 @@ pub enum Happened {
     Stopped,
 }
 
+/// Characters of a difference that are told.
+const DIFFERENCE_SHOWN: usize = 160;
+
 pub struct Story {
     out: Box<dyn Write + Send>,
     since: Instant,
@@ -71,7 +74,7 @@ impl Story {
             ),
             Happened::Restarted { pid } => format!("started again, process {pid}: the table says where to go on"),
             Happened::WentOn { from, after_ms } => format!(
-                "the table moves on from {}, {:.1} s after the kill (a dead process holds its partitions for 3 s)",
+                "the table moves on from {}, {:.1} s after the kill (a dead member keeps its partitions for 3 s, then the group rebalances)",
                 HumanCount(*from),
                 *after_ms as f64 / 1_000.0
             ),
@@ -119,7 +122,9 @@ impl Story {
             self.line(&format!("  {:>9} {what}: {}", HumanCount(expected).to_string(), HumanCount(found)));
         }
         for difference in differences {
-            self.line(&format!("  WRONG: {difference}"));
+            let shown: String = difference.chars().take(DIFFERENCE_SHOWN).collect();
+            let more = if shown.len() < difference.len() { " …; all of it: sluice verify" } else { "" };
+            self.line(&format!("  WRONG: {shown}{more}"));
         }
         if differences.is_empty() {
             let verified = "nothing lost, nothing twice; `sluice verify` finds no violation";

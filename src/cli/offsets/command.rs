@@ -111,19 +111,15 @@ impl Place {
             group: self.config.kafka.group_id.to_string(),
             snapshot,
             partitions: self.described(lane.as_ref()).await?,
-            last_stop: kept.map(|kept| LastStop {
-                exit: kept.stop.exit.code(),
-                what: kept.stop.what,
-                remedy: kept.stop.remedy,
-                at_ms: kept.at_ms,
-            }),
+            last_stop: kept.as_ref().map(LastStop::from),
         })
     }
 
     async fn described(&self, lane: Option<&Lane>) -> Result<Vec<PartitionOffsets>, Stop> {
         let in_kafka = self.partitions(lane).await?;
         let starts = self.log_offsets(&in_kafka, LogEdge::Earliest).await?;
-        let ends = self.log_offsets(&in_kafka, LogEdge::LastStable).await?;
+        let ends = self.log_offsets(&in_kafka, LogEdge::HighWatermark).await?;
+        let stable = self.log_offsets(&in_kafka, LogEdge::LastStable).await?;
         let group = once(|| self.admin.group_offsets(&in_kafka)).await?;
         let members: Vec<GroupMember> = once(|| self.admin.group_members()).await?;
         let mut all: BTreeSet<TopicPartition> = in_kafka.into_iter().collect();
@@ -133,6 +129,7 @@ impl Place {
             let mut partition = PartitionOffsets::of(&tp);
             partition.log_start_offset = starts.get(&tp).map(|o| o.offset);
             partition.log_end_offset = ends.get(&tp).map(|o| o.offset);
+            partition.last_stable_offset = stable.get(&tp).map(|o| o.offset);
             partition.group_offset = group.get(&tp).map(|o| o.offset);
             partition.table_offset = lane.and_then(|l| l.partitions.get(&tp)).map(|p| p.next_offset);
             partition.owner = members.iter().find(|m| m.partitions.contains(&tp)).map(|m| m.client_id.clone());
@@ -151,7 +148,7 @@ impl Place {
                 (Some(0), _) => Some(0.0),
                 (Some(_), Some(at)) => {
                     let tp = TopicPartition::new(partition.topic.as_str(), partition.partition);
-                    let end = partition.log_end_offset.unwrap_or(at);
+                    let end = partition.last_stable_offset.unwrap_or(at);
                     let first = self.first_timestamp(ReadRange { partition: tp, start: at, end }).await?;
                     first.map(|at_ms| ((now - at_ms) as f64 / 1e3).max(0.0))
                 }
@@ -232,6 +229,7 @@ impl Place {
                 Late::Admit => LateRows::Admitted,
                 Late::DeadLetter | Late::Drop => LateRows::Withheld,
             },
+            watermark_delay: parts::micros(self.config.event_time.watermark_delay),
         };
         Ok(plan::plan(&situation, &args.scope(), &target)?)
     }

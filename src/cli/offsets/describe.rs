@@ -6,14 +6,16 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::columns::{self, or_none};
+use crate::cli::cells::{or_none, time};
+use crate::cli::output::columns;
 use crate::error::Stop;
+use crate::state::dir;
 use crate::types::*;
 
 /// Shows offsets of log, group and table, lag and owner of every partition.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  sluice offsets describe\n  sluice offsets describe --output json > before.json\n  sluice offsets describe --compare before.json"
+    after_help = "Example:\n  sluice offsets describe\n  sluice offsets describe --output json > before.json\n  sluice offsets describe --compare before.json"
 )]
 pub struct DescribeArgs {
     /// An earlier `--output json`: exit 0 only if no table offset went back since
@@ -27,11 +29,12 @@ pub struct PartitionOffsets {
     pub topic: String,
     pub partition: i32,
     pub log_start_offset: Option<Offset>,
-    /// Last stable offset.
     pub log_end_offset: Option<Offset>,
+    /// What lag is counted against: an open transaction holds it back.
+    pub last_stable_offset: Option<Offset>,
     pub group_offset: Option<Offset>,
     pub table_offset: Option<Offset>,
-    /// Offsets from the table's to the log end, control records included.
+    /// Offsets from the table's to the last stable one, control records included.
     pub lag_records: Option<u64>,
     /// Since the broker timestamp of the first record that is not in the table; 0 when drained.
     pub lag_seconds: Option<f64>,
@@ -47,6 +50,7 @@ impl PartitionOffsets {
             partition: partition.partition,
             log_start_offset: None,
             log_end_offset: None,
+            last_stable_offset: None,
             group_offset: None,
             table_offset: None,
             lag_records: None,
@@ -55,10 +59,10 @@ impl PartitionOffsets {
         }
     }
 
-    /// Takes `lag_records` from log end and table offset. Where the table knows nothing, everything is to come.
+    /// Takes `lag_records` from last stable and table offset. Where the table knows nothing, everything is to come.
     pub fn with_lag(mut self) -> Self {
         let from = self.table_offset.or(self.log_start_offset);
-        self.lag_records = self.log_end_offset.zip(from).map(|(end, from)| (end - from).max(0) as u64);
+        self.lag_records = self.last_stable_offset.zip(from).map(|(end, from)| (end - from).max(0) as u64);
         self
     }
 }
@@ -73,6 +77,13 @@ pub struct LastStop {
     pub at_ms: i64,
 }
 
+impl From<&dir::LastStop> for LastStop {
+    fn from(kept: &dir::LastStop) -> Self {
+        let Stop { exit, what, remedy } = &kept.stop;
+        Self { exit: exit.code(), what: what.clone(), remedy: remedy.clone(), at_ms: kept.at_ms }
+    }
+}
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct OffsetsReport {
     pub group: String,
@@ -84,14 +95,25 @@ pub struct OffsetsReport {
 
 impl OffsetsReport {
     pub fn text(&self) -> String {
-        let header =
-            ["TOPIC", "PARTITION", "LOG-START", "LOG-END", "GROUP-OFFSET", "TABLE-OFFSET", "LAG", "LAG-SECONDS", "OWNER"];
+        let header = [
+            "TOPIC",
+            "PARTITION",
+            "LOG-START",
+            "LOG-END",
+            "STABLE",
+            "GROUP-OFFSET",
+            "TABLE-OFFSET",
+            "LAG",
+            "LAG-SECONDS",
+            "OWNER",
+        ];
         let rows = self.partitions.iter().map(|p| {
             vec![
                 p.topic.clone(),
                 p.partition.to_string(),
                 or_none(p.log_start_offset),
                 or_none(p.log_end_offset),
+                or_none(p.last_stable_offset),
                 or_none(p.group_offset),
                 or_none(p.table_offset),
                 or_none(p.lag_records),
@@ -99,7 +121,7 @@ impl OffsetsReport {
                 or_none(p.owner.as_ref()),
             ]
         });
-        let mut out = columns::table(&header, &rows.collect::<Vec<_>>());
+        let mut out = columns(&header, &rows.collect::<Vec<_>>());
         match self.snapshot {
             Some(snapshot) => {
                 let _ = writeln!(out, "\ngroup {}, table offsets of snapshot {snapshot}", self.group);
@@ -109,7 +131,7 @@ impl OffsetsReport {
             }
         }
         if let Some(stop) = &self.last_stop {
-            let at = columns::time(stop.at_ms);
+            let at = time(stop.at_ms);
             let _ = writeln!(out, "last stop, {at}: exit {}: {}\n  what to do: {}", stop.exit, stop.what, stop.remedy);
         }
         out
@@ -167,7 +189,8 @@ mod tests {
             PartitionOffsets {
                 table_offset: *table_offset,
                 log_start_offset: Some(0),
-                log_end_offset: Some(50),
+                log_end_offset: Some(55),
+                last_stable_offset: Some(50),
                 owner: Some("worker-1".into()),
                 ..at
             }
@@ -204,7 +227,9 @@ mod tests {
         let stop = LastStop { exit: 6, what: "lost".into(), remedy: "reset".into(), at_ms: 0 };
         let text = OffsetsReport { last_stop: Some(stop), ..report(&[(0, Some(10))]) }.text();
         assert!(
-            text.contains("silver.a          0          0       50             -            10   40            -  worker-1"),
+            text.contains(
+                "silver.a          0          0       55      50             -            10   40            -  worker-1"
+            ),
             "{text}"
         );
         assert!(text.contains("last stop, 1970-01-01T00:00:00.000Z: exit 6: lost"), "{text}");

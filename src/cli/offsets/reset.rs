@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use clap::ArgGroup;
 use serde_json::{Value, json};
 
-use crate::cli::columns::{self, or_none};
+use crate::cli::cells::or_none;
+use crate::cli::output::columns;
 use crate::core::reset::{ResetPlan, Scope, Target, TopicScope, parse_datetime_ms, parse_topic_scope};
 use crate::types::Offset;
 
@@ -14,7 +15,7 @@ use crate::types::Offset;
 #[command(
     group(ArgGroup::new("scope").required(true).args(["topic", "all_topics"])),
     group(ArgGroup::new("target").required(true).args(["to_earliest", "to_latest", "to_offset", "to_datetime", "from_property"])),
-    after_help = "Examples:\n  sluice offsets reset --all-topics --to-datetime 2026-01-31T13:00:00.000\n  sluice offsets reset --topic silver.binance.trades:0,1 --to-offset 5000 --execute\n\nEvery instance of the group must be stopped. A replay adds nothing twice."
+    after_help = "Example:\n  sluice offsets reset --all-topics --to-datetime 2026-01-31T13:00:00.000\n  sluice offsets reset --topic silver.binance.trades:0,1 --to-offset 5000 --execute\n\nEvery instance of the group must be stopped. A replay adds nothing twice."
 )]
 pub struct ResetArgs {
     /// A topic, or some of its partitions; repeatable
@@ -75,7 +76,7 @@ pub fn text(plan: &ResetPlan, done: Done) -> String {
         };
         vec![tp.topic.to_string(), tp.partition.to_string(), or_none(m.from), m.to.to_string(), note]
     });
-    let mut out = columns::table(&["TOPIC", "PARTITION", "OLD-OFFSET", "NEW-OFFSET", ""], &rows.collect::<Vec<_>>());
+    let mut out = columns(&["TOPIC", "PARTITION", "OLD-OFFSET", "NEW-OFFSET", ""], &rows.collect::<Vec<_>>());
     for warning in &plan.warnings {
         let _ = writeln!(out, "warning: {warning}");
     }

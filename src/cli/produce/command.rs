@@ -17,7 +17,8 @@ use super::sender::Sender;
 use super::topics;
 use crate::cli::progress::Progress;
 use crate::cli::{Finished, Global, arguments, interrupted};
-use crate::config::units::parse_duration;
+
+use crate::config::units::micros;
 use crate::config::{Kafka, SchemaRegistry};
 use crate::error::Stop;
 use crate::types::Micros;
@@ -41,53 +42,53 @@ const TRANSACTIONS: u64 = 100;
 )]
 pub struct ProduceArgs {
     /// Records to send
-    #[arg(long, default_value_t = 10_000, conflicts_with = "until_stopped")]
+    #[arg(long, value_name = "N", default_value_t = 10_000, conflicts_with = "until_stopped")]
     count: u64,
     /// Go on until interrupted, then finish what is under way
     #[arg(long)]
     until_stopped: bool,
     /// Records a second; as fast as it goes without
-    #[arg(long, value_parser = arguments::positive)]
+    #[arg(long, value_name = "R", value_parser = arguments::positive)]
     rate: Option<f64>,
     /// Share of records that repeat an earlier trade, in the same partition, another one, or another topic
-    #[arg(long, default_value_t = 0.0, value_parser = arguments::share)]
+    #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = arguments::share)]
     duplicates: f64,
     /// Share of records that are days late, some of them before the same trade comes on time elsewhere
-    #[arg(long, default_value_t = 0.0, value_parser = arguments::share)]
+    #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = arguments::share)]
     late: f64,
     /// Share of records that are no trade, each kind of malformed in turn
-    #[arg(long, default_value_t = 0.0, value_parser = arguments::share)]
+    #[arg(long, value_name = "F", default_value_t = 0.0, value_parser = arguments::share)]
     malformed: f64,
     /// Greatest distance by which event times are out of order
-    #[arg(long, default_value = "2s", value_parser = arguments::duration)]
+    #[arg(long, value_name = "DUR", default_value = "2s", value_parser = arguments::duration)]
     out_of_order: Duration,
     /// What everything is drawn from; a fresh one without
-    #[arg(long)]
+    #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// Where to keep what was acknowledged; must not exist
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
     /// Event time of the first record, RFC 3339; such that the last is now without, or now where a rate or no end is given
-    #[arg(long, value_parser = arguments::datetime)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::datetime)]
     start_time: Option<Micros>,
     /// Records a second of event time; --rate, or else 10000, without
-    #[arg(long, value_parser = arguments::positive)]
+    #[arg(long, value_name = "R", value_parser = arguments::positive)]
     event_rate: Option<f64>,
     /// With --late: how far the last partition's event times are behind, so that copies of its trades are late elsewhere
     /// before they are on time there; 0s switches it off
-    #[arg(long, default_value = "20m", value_parser = arguments::duration)]
+    #[arg(long, value_name = "DUR", default_value = "20m", value_parser = arguments::duration)]
     straggler: Duration,
     /// Create topics that are missing, with so many partitions
-    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(1..=10_000))]
     partitions: Option<i32>,
     /// Send in transactions of so many records
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     transactions: Option<u64>,
     /// Share of transactions that are aborted, with their records in the log
-    #[arg(long, default_value_t = 0.2, value_parser = arguments::share, requires = "transactions")]
+    #[arg(long, value_name = "F", default_value_t = 0.2, value_parser = arguments::share, requires = "transactions")]
     abort: f64,
     /// Keep every transaction open for so long after its last record
-    #[arg(long, default_value = "0s", value_parser = parse_duration, requires = "transactions")]
+    #[arg(long, value_name = "DUR", default_value = "0s", value_parser = arguments::duration, requires = "transactions")]
     hold: Duration,
     /// Put schema ids that the registry doesn't know among the malformed
     #[arg(long)]
@@ -196,10 +197,6 @@ impl ProduceArgs {
             kinds,
         })
     }
-}
-
-fn micros(duration: Duration) -> Micros {
-    Micros::try_from(duration.as_micros()).expect("durations are bounded to a hundred years")
 }
 
 struct Run<'a> {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::encode::SchemaIds;
 use super::generator::Version;
+use crate::cli::deepest_cause;
 use crate::config::SchemaRegistry;
 use crate::error::Stop;
 
@@ -84,9 +85,8 @@ impl RegistryClient {
     }
 
     fn silent(&self, error: &reqwest::Error) -> Stop {
-        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
         Stop::gave_up(
-            format!("the schema registry {} does not answer{cause}", self.settings.url),
+            format!("the schema registry {} does not answer: {}", self.settings.url, deepest_cause(error)),
             "check that it runs and that schema_registry.url is right",
         )
     }

@@ -23,6 +23,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// How long to wait before asking a full queue again.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(1);
 
+/// Ours; the operator may choose others.
+const DEFAULTS: [(&str, &str); 3] =
+    [("linger.ms", "5"), ("batch.num.messages", "10000"), ("queue.buffering.max.kbytes", "65536")];
+
 /// Acknowledgements, counted and passed to the ledger on the client's own thread.
 pub struct Deliveries {
     ledger: Option<LedgerSender>,
@@ -95,7 +99,9 @@ impl Sender {
     ) -> Result<Self, Stop> {
         assert_eq!(schema_ids.len(), generator.spec().topics.len(), "one set of schema ids a topic");
         let mut config = client_config(kafka);
-        config.set("linger.ms", "5").set("batch.num.messages", "10000").set("queue.buffering.max.kbytes", "65536");
+        for (name, value) in DEFAULTS.iter().filter(|(name, _)| kafka.properties.get(name).is_none()) {
+            config.set(*name, *value);
+        }
         if let Some(id) = transactional_id {
             config.set("transactional.id", id);
         }
@@ -222,9 +228,12 @@ pub fn client_config(kafka: &Kafka) -> ClientConfig {
     config
 }
 
+/// What the client says to a property that it doesn't know, or to several that don't go together.
 pub fn refused_property(error: &KafkaError) -> Stop {
-    Stop::usage(
-        format!("the Kafka client refuses its settings: {error}"),
-        "mend kafka.properties: librdkafka's names and values",
-    )
+    let remedy = "mend kafka.properties: librdkafka's names and values";
+    match error {
+        // Without the value, which can be a secret.
+        KafkaError::ClientConfig(_, reason, name, _) => Stop::usage(format!("kafka.properties.{name}: {reason}"), remedy),
+        other => Stop::usage(format!("the Kafka client refuses kafka.properties: {other}"), remedy),
+    }
 }

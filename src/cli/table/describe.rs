@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use iceberg::spec::TableMetadata;
 use serde::Serialize;
 
-use crate::cli::columns::{self, or_none};
+use crate::cli::cells::{or_none, time};
+use crate::cli::output::columns;
 use crate::core::table::{LaneKeys, LaneProperty, OwnChange};
 use crate::core::verify::{HistoryEnd, HistorySnapshot, Operation};
 use crate::sink::history::history_of;
@@ -66,7 +67,7 @@ pub struct LaneDescription {
 pub fn describe(name: &str, metadata: &TableMetadata, files: Option<FileTotals>) -> TableDescription {
     let schema = metadata.current_schema();
     let spec = metadata.default_partition_spec();
-    let columns = schema.as_struct().fields().iter().map(|field| ColumnDescription {
+    let fields = schema.as_struct().fields().iter().map(|field| ColumnDescription {
         id: field.id,
         name: field.name.clone(),
         data_type: field.field_type.to_string(),
@@ -90,7 +91,7 @@ pub fn describe(name: &str, metadata: &TableMetadata, files: Option<FileTotals>)
         snapshot: metadata.current_snapshot_id(),
         tag: metadata.snapshot_for_ref("sluice").map(|s| s.snapshot_id()),
         snapshots: metadata.snapshots().len(),
-        columns: columns.collect(),
+        columns: fields.collect(),
         partitioned_by: partitioned_by.collect(),
         properties,
         files,
@@ -136,7 +137,7 @@ impl TableDescription {
         if let Some(FileTotals { files, rows, bytes }) = self.files {
             let _ = writeln!(out, "{:<16}{files}, {rows} rows, {bytes} bytes", "live files");
         }
-        let columns = self.columns.iter().map(|c| {
+        let fields = self.columns.iter().map(|c| {
             let required = if c.required { "required" } else { "" };
             vec![
                 c.id.to_string(),
@@ -146,15 +147,15 @@ impl TableDescription {
                 c.doc.clone().unwrap_or_default(),
             ]
         });
-        let _ = write!(out, "\n{}", columns::table(&["ID", "COLUMN", "TYPE", "", ""], &columns.collect::<Vec<_>>()));
+        let _ = write!(out, "\n{}", columns(&["ID", "COLUMN", "TYPE", "", ""], &fields.collect::<Vec<_>>()));
         let lanes = self.lanes.iter().map(|l| {
             let counts = [l.written, l.duplicate, l.late, l.dead_lettered].map(|n| n.to_string());
             let topics = l.unreadable.clone().unwrap_or_else(|| l.topics.join(" "));
             [vec![l.group.clone(), l.partitions.to_string()], counts.to_vec(), vec![topics]].concat()
         });
         let header = ["LANE", "PARTITIONS", "WRITTEN", "DUPLICATE", "LATE", "DEAD-LETTERED", "TOPICS"];
-        let _ = write!(out, "\n{}", columns::table(&header, &lanes.collect::<Vec<_>>()));
-        let _ = write!(out, "\n{}", columns::table(&["PROPERTY", "VALUE"], &self.property_rows()));
+        let _ = write!(out, "\n{}", columns(&header, &lanes.collect::<Vec<_>>()));
+        let _ = write!(out, "\n{}", columns(&["PROPERTY", "VALUE"], &self.property_rows()));
         out
     }
 
@@ -241,7 +242,7 @@ impl SnapshotList {
         let rows = self.snapshots.iter().map(|s| {
             vec![
                 s.snapshot.to_string(),
-                columns::time(s.timestamp_ms),
+                time(s.timestamp_ms),
                 s.operation.to_string(),
                 s.kind.to_string(),
                 or_none(s.group.as_ref()),
@@ -266,7 +267,7 @@ impl SnapshotList {
             "LATE",
             "DEAD-LETTERED",
         ];
-        let mut out = columns::table(&header, &rows.collect::<Vec<_>>());
+        let mut out = columns(&header, &rows.collect::<Vec<_>>());
         if let Some(parent) = self.expired_parent {
             let _ = writeln!(out, "\nthe history ends here: its parent {parent} was expired");
         }

@@ -155,3 +155,44 @@ fn push(chunk: &mut RecordChunk, message: &rdkafka::message::BorrowedMessage<'_>
     let timestamp_ms = message.timestamp().to_millis().filter(|ms| *ms >= 0);
     chunk.frames.push(Frame { offset: message.offset(), timestamp_ms, leader_epoch: None, key, value });
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+    use super::*;
+    use crate::types::TopicPartition;
+
+    async fn offsets(log: &mut KafkaLog, start: Offset, end: Offset) -> Vec<Offset> {
+        log.start(&ReadRange { partition: TopicPartition::new("silver", 0), start, end }).await.unwrap();
+        let mut offsets = vec![];
+        while let Some(chunk) = log.next().await.unwrap() {
+            offsets.extend(chunk.frames.iter().map(|f| f.offset));
+            for i in 0..chunk.frames.len() {
+                assert_eq!(chunk.value(i), Some(format!("v{}", chunk.frames[i].offset).as_bytes()));
+                assert_eq!(chunk.key(i), None);
+            }
+        }
+        offsets
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_range_gives_its_own_offsets_and_no_others() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("silver", 1, 1).unwrap();
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", cluster.bootstrap_servers());
+        let producer: BaseProducer = config.create().unwrap();
+        for n in 0..9000 {
+            let value = format!("v{n}");
+            producer.send(BaseRecord::<(), str>::to("silver").partition(0).payload(&value)).unwrap();
+        }
+        producer.flush(Duration::from_secs(30)).unwrap();
+
+        let mut log = KafkaLog::new(config, "gold");
+        assert_eq!(offsets(&mut log, 10, 60).await, (10..60).collect::<Vec<_>>());
+        assert_eq!(offsets(&mut log, 0, 9000).await, (0..9000).collect::<Vec<_>>());
+        assert!(offsets(&mut log, 5, 5).await.is_empty());
+    }
+}

@@ -25,7 +25,7 @@ use silver::Silver;
 /// Judges one snapshot of the table: its lineage, its live rows, and with `--deep` the log behind it.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  sluice verify\n  sluice verify --deep --strict\n  sluice verify --snapshot 4358109269368284 --output json"
+    after_help = "Example:\n  sluice verify\n  sluice verify --deep --strict\n  sluice verify --snapshot 4358109269368284 --output json"
 )]
 pub struct VerifyArgs {
     /// Read Kafka again and compare record by record

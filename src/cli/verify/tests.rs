@@ -79,7 +79,6 @@ impl Scene {
             lanes: [("gold.1".into(), self.lane.clone())].into(),
             own: Some(("gold.1".into(), own)),
             retired: Default::default(),
-            watermark_delay: 300_000_000,
         }
     }
 
@@ -89,6 +88,7 @@ impl Scene {
         progress.next_offset = range.end;
         progress.max_event_time = progress.max_event_time.max(trades.iter().map(|t| t.time).max());
         self.lane.totals.counts = self.lane.totals.counts + counts;
+        self.lane.watermark = self.lane.advanced_watermark(300_000_000);
         let mut by_hour: BTreeMap<EventHour, Vec<Trade>> = BTreeMap::new();
         for trade in trades {
             by_hour.entry(EventHour::of(trade.time)).or_default().push(trade.clone());

@@ -34,11 +34,13 @@ pub enum Reading<'a> {
     Stands(&'a Lane),
     /// The table has never known the lane: everything is an opening.
     Unknown,
-    /// The lane can't be read, and something knows it. The property is offered where the walk ended at an expired snapshot.
+    /// It can't be known where the lane stands.
     Stopped {
-        /// The lane as the snapshots have it, where the property knows more topics than they do.
+        /// The lane as the history has it, where that was readable and something else contradicts it.
         found: Option<&'a Lane>,
+        /// The property's, where there is one and it can be read.
         property: Option<&'a Lane>,
+        /// Whether the property may be gone on from: the walk ended at an expired snapshot.
         property_offered: bool,
     },
 }
@@ -72,6 +74,8 @@ pub struct Situation<'a> {
     /// The configured topics: what `--all-topics` means beside those of the lane.
     pub topics: &'a [Topic],
     pub late: LateRows,
+    /// `event_time.watermark_delay`
+    pub watermark_delay: Micros,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,6 +119,9 @@ pub fn plan(situation: &Situation<'_>, scope: &Scope, target: &Target) -> Result
         apply(situation, &before, tp, place, target, &mut plan);
     }
     record_identity(situation, &mut plan);
+    // Here it may go back, and there is none where no partition has a record before its place.
+    let begun = plan.lane.partitions.values().any(|p| p.max_event_time.is_some());
+    plan.lane.watermark = plan.lane.advanced_watermark(situation.watermark_delay).filter(|_| begun);
     warn(situation, &before, &mut plan);
     Ok(plan)
 }

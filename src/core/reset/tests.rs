@@ -22,7 +22,7 @@ fn lane() -> Lane {
     let at = |next_offset| Progress { next_offset, max_event_time: Some(7), idle: true, leader_epoch: Some(3) };
     let partitions = [(tp(A0), at(100)), (tp(A1), at(200)), (tp(B0), at(50))].into();
     let totals = Totals { counts: Counts { written: 9, ..Counts::default() }, redriven: 0 };
-    Lane { partitions, totals, source: identity("k", 1, 2) }
+    Lane { partitions, totals, source: identity("k", 1, 2), watermark: Some(4) }
 }
 
 struct Setting {
@@ -53,6 +53,7 @@ impl Setting {
             members: &self.members,
             topics: &self.topics,
             late: LateRows::Withheld,
+            watermark_delay: 5,
         };
         plan(&situation, &scope, &target)
     }
@@ -104,6 +105,9 @@ fn event_times_are_cleared_where_a_partition_moves_back_and_only_there() {
     assert_eq!(of(A1), Progress::opened_at(150));
     assert_eq!(of(B0), s.lane.partitions[&tp(B0)], "not named, not touched");
     assert_eq!(plan.lane.totals, s.lane.totals);
+    assert_eq!(plan.lane.watermark, Some(2), "of a:0, the only one awake with a record");
+    let none = s.plan(Reading::Stands(&s.lane), "*", Target::Earliest).unwrap();
+    assert_eq!(none.lane.watermark, None);
     let text = plan.warnings.join("\n");
     assert!(text.contains("a:0: records [100, 150) are passed over") && text.contains("may be added"), "{text}");
 }

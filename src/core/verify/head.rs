@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::finding::{Check, Findings, Place};
 use super::history::{HistoryEnd, HistorySnapshot};
 use super::lineage::{LaneHistory, Lineage};
-use crate::core::table::{LaneName, LaneProperty};
+use crate::core::table::{Lane, LaneName, LaneProperty};
 use crate::types::SnapshotId;
 
 /// Properties and tag of the table. Only to be judged where the snapshot that is verified is the head of main.
@@ -60,7 +60,9 @@ fn judge_property(
     let written_with = property.snapshot;
     match lane.and_then(|lane| lane.standing.as_ref().map(|(id, _)| *id).zip(lane.lane(name))) {
         Some((snapshot, lane)) if snapshot == written_with => {
-            if property.lane != *lane {
+            // The property has no watermark.
+            let lane = Lane { watermark: property.lane.watermark, ..lane.clone() };
+            if property.lane != lane {
                 let text = format!("the property differs from its own snapshot: {:?} there, {lane:?} here", property.lane);
                 findings.violation(Check::Property, place, text);
             }

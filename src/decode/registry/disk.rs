@@ -75,7 +75,8 @@ impl Disk {
         };
         fs::create_dir_all(&self.folder)?;
         let path = self.path(id);
-        let tmp = path.with_extension("json.tmp");
+        // two chunks may ask for the same id at once: each has a file of its own until the rename
+        let tmp = path.with_extension(format!("{:08x}.tmp", rand::random::<u32>()));
         let mut file = File::create(&tmp)?;
         file.write_all(&serde_json::to_vec(&stored)?)?;
         file.sync_all()?;

@@ -112,8 +112,10 @@ pub struct LogAudit {
     records: u64,
     /// Position of the newest snapshot in which another engine took rows away.
     foreign_removal: Option<usize>,
-    /// Why a row may have no record although nothing is wrong.
+    /// Why the record of a row may be out of sight although nothing is wrong.
     excuse: Option<&'static str>,
+    /// Whether every lane that ever wrote is known.
+    complete: bool,
 }
 
 impl LogAudit {
@@ -122,7 +124,7 @@ impl LogAudit {
         let plan = passes::plan(lineage, kafka, delay, findings);
         let excuse = match () {
             () if lineage.redriven > 0 => Some("rows were redriven from repaired letters or replayed"),
-            () if plan.incomplete => Some("the log or the history doesn't reach back far enough"),
+            () if plan.incomplete => Some("the log doesn't reach back far enough"),
             () => None,
         };
         let partitions = plan.passes.into_iter().map(|(partition, passes)| {
@@ -143,6 +145,7 @@ impl LogAudit {
             records: 0,
             foreign_removal: lineage.foreign_removal,
             excuse,
+            complete: lineage.complete,
         }
     }
 
@@ -309,6 +312,7 @@ impl LogAudit {
             let place =
                 Place { message_id: Some(id.to_string()), hour: Some(*hour), file: Some(file.clone()), ..Place::default() };
             let Some(mismatch) = self.mismatches.get(key) else {
+                let weight = if self.complete { weight } else { Weight::Unprovable };
                 let text = format!("{id} of {hour}, in {file}, is in no record of the ranges that were read{excuse}");
                 findings.add(weight, Check::RowExtra, place, text);
                 continue;

@@ -298,9 +298,11 @@ impl World {
         let id = self.next_id();
         let added = rows.len() as u64;
         self.add_files("sluice-", rows);
-        let least = self.lane.partitions.values().filter(|p| !p.idle).filter_map(|p| p.max_event_time).min();
+        if own.is_some() {
+            self.lane.watermark = self.lane.advanced_watermark(DELAY);
+        }
         let consumed = matches!(own, Some(OwnChange::Ranges { .. })).then(|| counts.consumed());
-        let stated = Stated { consumed, watermark: least.map(|l| l - DELAY), redriven: None };
+        let stated = Stated { consumed, watermark: self.lane.watermark, redriven: None };
         let mut lanes = BTreeMap::new();
         lanes.insert(LaneName::from(LANE), Ok(LaneEntry { lane: self.lane.clone(), own }));
         if let Some(other) = &mut self.other {
@@ -313,7 +315,7 @@ impl World {
         }
         let keys = SluiceKeys { commit_id: CommitId(self.rng.random()), lanes, retired: BTreeSet::new() };
         for (name, entry) in &keys.lanes {
-            let lane = entry.as_ref().unwrap().lane.clone();
+            let lane = Lane { watermark: None, ..entry.as_ref().unwrap().lane.clone() };
             let property = LaneProperty { lane, commit_id: keys.commit_id, snapshot: id };
             self.properties.insert(name.clone(), Ok(property));
         }
