@@ -189,11 +189,19 @@ impl Drop for Instance {
 }
 
 /// How a command ended, and what it printed.
-#[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
+}
+
+/// The first lines of both streams: enough to see what went wrong.
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let first =
+            |text: &str| text.lines().take(40).map(|l| l.chars().take(400).collect()).collect::<Vec<String>>().join("\n");
+        write!(f, "exit {:?}\nstdout: {}\nstderr: {}", self.code, first(&self.stdout), first(&self.stderr))
+    }
 }
 
 /// Runs a command of the binary to its end.

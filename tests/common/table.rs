@@ -19,7 +19,7 @@ pub struct TableFile {
 impl TableFile {
     /// None while there is no such table.
     pub fn load(&self) -> Option<Metadata> {
-        let path = self.path()?;
+        let path = self.location()?;
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
         Some(Metadata(serde_json::from_str(&text).expect("metadata.json is JSON")))
     }
@@ -28,11 +28,11 @@ impl TableFile {
     pub fn falsify(&self, change: impl FnOnce(&mut Value)) {
         let mut json = self.load().expect("the table exists").0;
         change(&mut json);
-        std::fs::write(self.path().expect("the table exists"), json.to_string()).expect("metadata.json is written");
+        std::fs::write(self.location().expect("the table exists"), json.to_string()).expect("metadata.json is written");
     }
 
     /// Path of the current metadata.json.
-    fn path(&self) -> Option<String> {
+    pub fn location(&self) -> Option<String> {
         if !self.catalog.exists() {
             return None;
         }

@@ -160,7 +160,7 @@ impl World {
     /// Runs a command that must end with `code`; its standard output.
     pub fn run_expecting(&self, code: i32, args: &[&str]) -> String {
         let done = self.run(args);
-        assert_eq!(done.code, Some(code), "sluice {args:?}\nstdout: {}\nstderr: {}", done.stdout, done.stderr);
+        assert_eq!(done.code, Some(code), "sluice {args:?}: {done}");
         done.stdout
     }
 

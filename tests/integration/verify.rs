@@ -28,8 +28,8 @@ fn finds(world: &World, what: &str, checks: &[&str], plant: impl FnOnce()) {
     copy(&world.dir, &backup);
     plant();
     let done = world.run(&["verify", "--deep", "--output", "json"]);
-    assert_eq!(done.code, Some(4), "{what}: a violation is exit 4\n{done:?}");
-    assert!(checks.iter().any(|check| done.stdout.contains(check)), "{what}: the findings name one of {checks:?}\n{done:?}");
+    assert_eq!(done.code, Some(4), "{what}: a violation is exit 4\n{done}");
+    assert!(checks.iter().any(|check| done.stdout.contains(check)), "{what}: the findings name one of {checks:?}\n{done}");
     copy(&backup, &world.dir);
     std::fs::remove_dir_all(&backup).expect("the copy goes");
     world.run_expecting(0, &["verify", "--deep"]);
