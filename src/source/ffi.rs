@@ -99,7 +99,12 @@ pub(super) unsafe fn read_error(error: *const rdsys::rd_kafka_error_t) -> Result
         return Ok(());
     }
     let fatal = unsafe { rdsys::rd_kafka_error_is_fatal(error) } != 0;
-    Err(Fault { code, fatal, text: unsafe { text(rdsys::rd_kafka_error_string(error)) } })
+    let mut text = unsafe { text(rdsys::rd_kafka_error_string(error)) };
+    // Kafka leaves its part of the text out for many codes: "ConsumerGroupDescribe: ".
+    if text.trim_end().ends_with(':') {
+        text = format!("{} {code}", text.trim_end());
+    }
+    Err(Fault { code, fatal, text })
 }
 
 fn code_result(code: c_int) -> Result<(), Fault> {

@@ -69,6 +69,8 @@ const DEAD_LETTER_DEFAULTS: &[(&str, &str)] = &[
     ("message.timeout.ms", "30000"),
     // Large enough that the topic's own limit decides, not the client's.
     ("message.max.bytes", "104857600"),
+    // Room for one such letter; more wait. The library's own limit is a gigabyte.
+    ("queue.buffering.max.kbytes", "131072"),
 ];
 
 const DEAD_LETTER_FIXED: &[(&str, &str)] = &[("enable.idempotence", "true"), ("acks", "all")];

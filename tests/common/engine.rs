@@ -82,6 +82,16 @@ impl Engine {
         self.act(&["expire"])["expired"].as_array().expect("a list").len()
     }
 
+    /// Takes a row out of its file, as if it had never been written.
+    pub fn plant_missing_row(&self, message_id: &str) {
+        self.script("plant.py", &["drop-row", "--message-id", message_id]);
+    }
+
+    /// Appends a row that is there already.
+    pub fn plant_doubled_row(&self, message_id: &str) {
+        self.script("plant.py", &["copy-row", "--message-id", message_id]);
+    }
+
     pub fn drop_table(&self) {
         self.act(&["drop"]);
     }

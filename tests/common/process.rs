@@ -1,10 +1,11 @@
 //! The built binary as a process: its events, its signals, its end.
 
 use std::collections::VecDeque;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -141,7 +142,7 @@ impl Instance {
 
     /// The last lines of the log.
     pub fn tail(&self) -> String {
-        let text = std::fs::read_to_string(&self.log_file).unwrap_or_default();
+        let text = fs::read_to_string(&self.log_file).unwrap_or_default();
         let mut last: VecDeque<&str> = VecDeque::new();
         for line in text.lines() {
             last.push_back(line);
@@ -187,11 +188,44 @@ impl Drop for Instance {
     }
 }
 
+/// How a command ended, and what it printed.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The first lines of both streams: enough to see what went wrong.
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let first =
+            |text: &str| text.lines().take(40).map(|l| l.chars().take(400).collect()).collect::<Vec<String>>().join("\n");
+        write!(f, "exit {:?}\nstdout: {}\nstderr: {}", self.code, first(&self.stdout), first(&self.stderr))
+    }
+}
+
 /// Runs a command of the binary to its end.
-pub fn run(dir: &Path, name: &str, config: &Config, args: &[&str]) -> Output {
-    let file = dir.join(format!("{name}.toml"));
-    config.write(&file);
-    command(dir, &file, args).output().expect("sluice runs")
+pub fn run(dir: &Path, config: &Config, args: &[&str]) -> Ended {
+    let path = |suffix: &str| dir.join(format!("command.{suffix}"));
+    config.write(&path("toml"));
+    // Files and not pipes: nobody has to read while it runs.
+    let create = |suffix: &str| File::create(path(suffix)).expect("a file is created");
+    let mut command = command(dir, &path("toml"), args);
+    let mut child = command.stdout(create("stdout")).stderr(create("stderr")).spawn().expect("sluice starts");
+    let deadline = Instant::now() + LONG;
+    let status = loop {
+        match child.try_wait().expect("a child can be waited for") {
+            Some(status) => break status,
+            None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("sluice {args:?} did not end within {LONG:?}; see {}", path("stderr").display());
+            }
+        }
+    };
+    let read = |suffix: &str| String::from_utf8_lossy(&fs::read(path(suffix)).expect("a file")).into_owned();
+    Ended { code: status.code(), stdout: read("stdout"), stderr: read("stderr") }
 }
 
 pub fn signal(pid: i32, number: i32) {
@@ -214,7 +248,7 @@ fn command(dir: &Path, config: &Path, args: &[&str]) -> Command {
 }
 
 fn follow(stderr: impl std::io::Read + Send + 'static, log: Arc<Log>, path: &Path) {
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("a log file opens");
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).expect("a log file opens");
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines() {
             let Ok(line) = line else { return };

@@ -19,6 +19,20 @@ pub struct TableFile {
 impl TableFile {
     /// None while there is no such table.
     pub fn load(&self) -> Option<Metadata> {
+        let path = self.location()?;
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        Some(Metadata(serde_json::from_str(&text).expect("metadata.json is JSON")))
+    }
+
+    /// Changes metadata.json in its place, behind everybody's back.
+    pub fn falsify(&self, change: impl FnOnce(&mut Value)) {
+        let mut json = self.load().expect("the table exists").0;
+        change(&mut json);
+        std::fs::write(self.location().expect("the table exists"), json.to_string()).expect("metadata.json is written");
+    }
+
+    /// Path of the current metadata.json.
+    pub fn location(&self) -> Option<String> {
         if !self.catalog.exists() {
             return None;
         }
@@ -26,17 +40,12 @@ impl TableFile {
         let connection = Connection::open_with_flags(&self.catalog, flags).expect("the catalog opens");
         connection.busy_timeout(std::time::Duration::from_secs(30)).expect("a timeout is set");
         let query = "SELECT metadata_location FROM iceberg_tables WHERE table_namespace = ?1 AND table_name = ?2";
-        let location: Option<String> =
-            match connection.query_row(query, [&self.namespace, &self.name], |row| row.get(0)).optional() {
-                Ok(location) => location,
-                // The file is there before its tables are.
-                Err(rusqlite::Error::SqliteFailure(_, Some(text))) if text.contains("no such table") => None,
-                Err(error) => panic!("the catalog answers: {error}"),
-            };
-        let location = location?;
-        let path = location.strip_prefix("file://").unwrap_or(&location);
-        let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{path}: {e}"));
-        Some(Metadata(serde_json::from_str(&text).expect("metadata.json is JSON")))
+        match connection.query_row(query, [&self.namespace, &self.name], |row| row.get::<_, String>(0)).optional() {
+            Ok(location) => location.map(|l| l.strip_prefix("file://").unwrap_or(&l).to_owned()),
+            // The file is there before its tables are.
+            Err(rusqlite::Error::SqliteFailure(_, Some(text))) if text.contains("no such table") => None,
+            Err(error) => panic!("the catalog answers: {error}"),
+        }
     }
 }
 

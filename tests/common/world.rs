@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +11,7 @@ use super::expect::{Expectation, Late};
 use super::gold;
 use super::kafka::Kafka;
 use super::ledger::{Ledger, Partition};
-use super::process::{self, Instance};
+use super::process::{self, Ended, Instance};
 use super::producer::{Producer, Transactions};
 use super::registry::Registry;
 use super::stack::{self, Stack};
@@ -154,17 +153,15 @@ impl World {
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, args: &[&str]) -> Output {
-        process::run(&self.dir, "command", &self.config, args)
+    pub fn run(&self, args: &[&str]) -> Ended {
+        process::run(&self.dir, &self.config, args)
     }
 
     /// Runs a command that must end with `code`; its standard output.
     pub fn run_expecting(&self, code: i32, args: &[&str]) -> String {
         let done = self.run(args);
-        let out = String::from_utf8_lossy(&done.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&done.stderr);
-        assert_eq!(done.status.code(), Some(code), "sluice {args:?}\nstdout: {out}\nstderr: {errors}");
-        out
+        assert_eq!(done.code, Some(code), "sluice {args:?}: {done}");
+        done.stdout
     }
 
     pub fn metadata(&self) -> Metadata {

@@ -15,5 +15,6 @@ mod letters;
 mod outages;
 mod starts;
 mod transactions;
+mod verify;
 
 mod harness;

@@ -24,6 +24,9 @@ use crate::source::library_log::{RateLimit, library_line};
 use crate::source::settings::bad_property;
 use crate::source::trouble::{Trouble, classify, missing_acl, refused};
 
+/// Between two attempts.
+const NOT_YET: Duration = Duration::from_millis(200);
+
 /// Never called: events are read here.
 struct Unheard;
 impl ClientContext for Unheard {}
@@ -89,13 +92,32 @@ impl AdminClient {
         }
     }
 
-    /// Sends one request and waits for its answer, which `read` reads.
+    /// Sends a request and waits for its answer, which `read` reads. One that says "not yet" (a coordinator that loads, a
+    /// leader that is being elected) is asked again, all within the time-out.
     pub fn ask<T>(
         &self,
         what: &str,
-        request: impl FnOnce(*mut rdsys::rd_kafka_queue_t),
-        read: impl FnOnce(&Event) -> Result<T, Fault>,
+        request: impl Fn(*mut rdsys::rd_kafka_queue_t),
+        read: impl Fn(&Event) -> Result<T, Fault>,
     ) -> Result<T, PortError> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match self.ask_once(&request, &read) {
+                Ok(answer) => {
+                    self.answered();
+                    return Ok(answer);
+                }
+                Err(fault) if is_not_yet(&fault) && Instant::now() < deadline => std::thread::sleep(NOT_YET),
+                Err(fault) => return Err(self.failure(what, &fault)),
+            }
+        }
+    }
+
+    fn ask_once<T>(
+        &self,
+        request: &impl Fn(*mut rdsys::rd_kafka_queue_t),
+        read: &impl Fn(&Event) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         // SAFETY: the client is live.
         let queue = Queue(unsafe { rdsys::rd_kafka_queue_new(self.rk()) });
         request(queue.0);
@@ -106,11 +128,10 @@ impl AdminClient {
             let event = unsafe { Event::next(queue.0, Duration::from_millis(100)) };
             self.listen();
             if let Some(event) = event {
-                let answer = event.fault().and_then(|()| read(&event));
-                return answer.inspect(|_| self.answered()).map_err(|fault| self.failure(what, &fault));
+                return event.fault().and_then(|()| read(&event));
             }
             if self.is_hopeless() || Instant::now() >= deadline {
-                return Err(self.failure(what, &Fault::of(Code::of(RDKafkaErrorCode::OperationTimedOut))));
+                return Err(Fault::of(Code::of(RDKafkaErrorCode::OperationTimedOut)));
             }
         }
     }
@@ -206,6 +227,17 @@ impl AdminClient {
             }
         }
     }
+}
+
+fn is_not_yet(fault: &Fault) -> bool {
+    use RDKafkaErrorCode as E;
+    fault.code.is_one_of(&[
+        E::CoordinatorLoadInProgress,
+        E::CoordinatorNotAvailable,
+        E::NotCoordinator,
+        E::LeaderNotAvailable,
+        E::NotLeaderForPartition,
+    ])
 }
 
 fn is_unsupported(fault: &Fault) -> bool {

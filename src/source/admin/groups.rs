@@ -72,12 +72,12 @@ fn read_offsets(event: &Event) -> Result<BTreeMap<TopicPartition, GroupOffset>, 
 
 /// Members of the group, of the classic and of the new protocol; empty for a group that doesn't exist.
 pub(super) fn members(client: &AdminClient, group_id: &str) -> Result<Vec<GroupMember>, PortError> {
-    let mut names = Names::of([group_id])?;
+    let names = Names::of([group_id])?;
     let options = client.options(Kind::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
     let request = |queue| {
         // SAFETY: names, options and queue are live during the request, which copies them.
         unsafe {
-            let pointers = names.pointers.as_mut_ptr();
+            let pointers = names.pointers.as_ptr().cast_mut();
             rdsys::rd_kafka_DescribeConsumerGroups(client.rk(), pointers, 1, options.ptr(), queue);
         }
     };

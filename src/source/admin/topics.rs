@@ -59,12 +59,13 @@ fn describe(client: &AdminClient, names: &[Topic]) -> Result<BTreeMap<Topic, Des
     let mut names: Vec<&str> = names.iter().map(|name| &**name).collect();
     names.sort_unstable();
     names.dedup();
-    let mut listed = Names::of(names)?;
+    let listed = Names::of(names)?;
     let options = client.options(Kind::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
     let request = |queue| {
         // SAFETY: the collection copies the names, the request copies the collection.
         unsafe {
-            let topics = rdsys::rd_kafka_TopicCollection_of_topic_names(listed.pointers.as_mut_ptr(), listed.pointers.len());
+            let pointers = listed.pointers.as_ptr().cast_mut();
+            let topics = rdsys::rd_kafka_TopicCollection_of_topic_names(pointers, listed.pointers.len());
             rdsys::rd_kafka_DescribeTopics(client.rk(), topics, options.ptr(), queue);
             rdsys::rd_kafka_TopicCollection_destroy(topics);
         }

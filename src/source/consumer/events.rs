@@ -24,12 +24,10 @@
 //! A record counts as consumed for librdkafka when it is taken out of its event, which is when we copy it: a pause or
 //! rebalance makes it fetch again from there, so nothing in between is lost.
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::Thread;
 use std::time::Duration;
 
 use rdkafka::bindings as rdsys;
@@ -40,6 +38,7 @@ use rdkafka::{ClientConfig, Offset as ListedOffset, TopicPartitionList};
 use super::assignment::{FetchAt, Protocol, Rebalance, Step};
 use super::chunks::Record;
 use super::mirror::GroupCommit;
+use super::wake::Wake;
 use crate::error::Stop;
 use crate::ports::Header;
 use crate::source::ffi::{self, Event, Fault, take_error};
@@ -107,7 +106,9 @@ impl NativeConsumer {
         };
         let queue = queue.ok_or_else(|| Stop::internal("a Kafka client with a group.id has no consumer queue"))?;
         let topic = topics.first().cloned().unwrap_or_else(|| "".into());
-        let consumer = Self { queue, client: Arc::new(client), topic, wake: Arc::new(Wake::of(queue)) };
+        // SAFETY: `drop` disconnects it before it frees the queue.
+        let wake = Arc::new(unsafe { Wake::of(queue) });
+        let consumer = Self { queue, client: Arc::new(client), topic, wake };
         let mut list = TopicPartitionList::new();
         for topic in topics {
             list.add_topic_unassigned(topic);
@@ -356,54 +357,4 @@ impl Fetched<'_> {
 /// `start` is null, or points to `length` bytes that live as long as `'a`.
 unsafe fn bytes<'a>(start: *const u8, length: usize) -> Option<&'a [u8]> {
     (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start, length) })
-}
-
-/// Ends the poll thread's waits, from any thread and at any time.
-pub(super) struct Wake {
-    queue: Mutex<Option<QueueRef>>,
-    thread: OnceLock<Thread>,
-}
-
-struct QueueRef(NonNull<rdsys::rd_kafka_queue_t>);
-// SAFETY: used only for `rd_kafka_queue_yield`, which may be called from any thread.
-unsafe impl Send for QueueRef {}
-
-impl Wake {
-    fn of(queue: NonNull<rdsys::rd_kafka_queue_t>) -> Self {
-        Self { queue: Mutex::new(Some(QueueRef(queue))), thread: OnceLock::new() }
-    }
-
-    /// The calling thread is the one that waits.
-    pub fn belongs_to_this_thread(&self) {
-        self.thread.get_or_init(std::thread::current);
-    }
-
-    pub fn now(&self) {
-        if let Some(QueueRef(queue)) = &*self.queue.lock().unwrap_or_else(PoisonError::into_inner) {
-            // SAFETY: the queue is freed only after `disconnect`, which waits for this lock.
-            unsafe { rdsys::rd_kafka_queue_yield(queue.as_ptr()) };
-        }
-        if let Some(thread) = self.thread.get() {
-            thread.unpark();
-        }
-    }
-
-    fn disconnect(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-}
-
-impl std::task::Wake for Wake {
-    fn wake(self: Arc<Self>) {
-        self.now();
-    }
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.now();
-    }
-}
-
-/// For tests and logs: offsets of a commit in a stable order.
-pub(super) fn shown(offsets: &BTreeMap<TopicPartition, Offset>) -> String {
-    let shown: Vec<_> = offsets.iter().map(|(partition, offset)| format!("{partition}={offset}")).collect();
-    shown.join(" ")
 }

@@ -48,6 +48,12 @@ impl Mirror {
     }
 }
 
+/// Offsets of a commit for the log.
+pub(super) fn shown(offsets: &BTreeMap<TopicPartition, Offset>) -> String {
+    let shown: Vec<_> = offsets.iter().map(|(partition, offset)| format!("{partition}={offset}")).collect();
+    shown.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,7 @@ mod outbox;
 mod poll_thread;
 mod pressure;
 mod reading;
+mod wake;
 
 #[derive(Clone, Debug)]
 pub struct SourceConfig {
@@ -50,7 +51,7 @@ enum Command {
 /// Dropped without `close`, it leaves the group by itself; nothing waits for that.
 pub struct KafkaSource {
     commands: Sender<Command>,
-    wake: Arc<events::Wake>,
+    wake: Arc<wake::Wake>,
     buffered: Arc<AtomicU64>,
 }
 

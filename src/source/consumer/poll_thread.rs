@@ -20,12 +20,13 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::assignment::{Assignment, Outcome, Rebalance};
 use super::availability::Availability;
 use super::chunks::{OpenChunks, Record};
-use super::events::{Fetched, NativeConsumer, Polled, ProbeAnswer, Wake};
+use super::events::{Fetched, NativeConsumer, Polled, ProbeAnswer};
 use super::mirror::Mirror;
 use super::outbox::Outbox;
 use super::pressure::{Change, Pressure};
 use super::reading::OutOfRange;
-use super::{Command, events};
+use super::wake::Wake;
+use super::{Command, mirror};
 use crate::error::Stop;
 use crate::ports::{RecordChunk, SourceEvent};
 use crate::source::ffi::Fault;
@@ -197,7 +198,7 @@ impl PollThread {
 
     fn mirror_next(&mut self) {
         if let Some(commit) = self.mirror.next() {
-            tracing::debug!(offsets = events::shown(&commit.0), metadata = commit.1, "mirroring group offsets");
+            tracing::debug!(offsets = mirror::shown(&commit.0), metadata = commit.1, "mirroring group offsets");
             self.consumer.commit(&commit);
         }
     }
