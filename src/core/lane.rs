@@ -41,7 +41,7 @@ pub enum LaneStop {
     HistoryMissing { lane: LaneName, missing: SnapshotId, evidence: String },
     #[error(
         "the history of main doesn't carry lane {lane}, but {witness} knows it: the table was rolled back to before the \
-         lane was opened, or it is a copy"
+         lane was opened, another engine expired its snapshots, or it is a copy"
     )]
     RolledBackBeforeLane { lane: LaneName, witness: String },
     #[error("lane {lane} can't be read: {why}")]
@@ -113,10 +113,14 @@ pub fn read(table: &TableView, name: &LaneName, memory: Option<&Memory>, witness
         Walk::End { end: WalkEnd::Missing(missing), passed_memory } => {
             over_expired_history(table, name, missing, property, memory.filter(|_| passed_memory), witness)
         }
+        // What this process read at a head of this very history still stands, since nothing of Sluice came after it. Some
+        // engines erase the parent of the oldest snapshot that they keep: the history then seems to begin there.
+        Walk::End { end: WalkEnd::Root, passed_memory: true } if remembered(memory, name).is_some() => {
+            known(name, remembered(memory, name).expect("just seen"), property, true)
+        }
         Walk::End { end, .. } => {
             let tag = table.tag.filter(|_| matches!(end, WalkEnd::Root));
-            let remembered = memory.is_some_and(|m| m.lanes.contains_key(name));
-            match (property, witness, tag, remembered) {
+            match (property, witness, tag, remembered(memory, name).is_some()) {
                 (None, None, None, false) => Reading::New,
                 (Some(p), ..) => before_lane(name, format!("property sluice.state.{name} of snapshot {}", p.snapshot)),
                 (_, Some(witness), ..) => before_lane(name, witness.to_string()),
@@ -125,6 +129,10 @@ pub fn read(table: &TableView, name: &LaneName, memory: Option<&Memory>, witness
             }
         }
     }
+}
+
+fn remembered<'a>(memory: Option<&'a Memory>, name: &LaneName) -> Option<&'a Lane> {
+    memory.and_then(|m| m.lanes.get(name))
 }
 
 fn before_lane(name: &LaneName, witness: String) -> Reading {
@@ -159,7 +167,7 @@ fn over_expired_history(
     if let Some(property) = property.filter(|p| p.snapshot == missing) {
         return known(name, &property.lane, None, true);
     }
-    if let Some(lane) = memory.and_then(|m| m.lanes.get(name)) {
+    if let Some(lane) = remembered(memory, name) {
         return known(name, lane, property, true);
     }
     if property.is_none() && table.tag.is_none() && witness.is_none() {

@@ -20,6 +20,9 @@ enum Step {
 
 use Step::*;
 
+/// What is read, with which memory and witness, and the reading in a word.
+type Case<'a> = (&'a str, TableView, Option<Memory>, Option<&'a Witness>, &'a str);
+
 /// A chain of snapshots 1, 2, … on main, the newest the head.
 fn table(steps: Vec<Step>) -> TableView {
     let mut snapshots = BTreeMap::new();
@@ -124,7 +127,7 @@ fn rule_b_over_an_expired_parent_the_property_counts_only_as_that_parents_own() 
     // 1 and 2 by Sluice, 3 another engine's, 1 and 2 expired
     let history = || expired(table(vec![Sluice(vec![(G, a(1))]), Sluice(vec![(G, a(5))]), Foreign]), 2);
     let w = witness("a");
-    let cases: [(&str, TableView, Option<Memory>, Option<&Witness>, &str); 10] = [
+    let cases: [Case<'_>; 10] = [
         ("the property is the parent's own", with_property(history(), a(5), 2), None, None, "at 5!"),
         ("the property is of an older one: rolled back?", with_property(history(), a(1), 1), None, None, "history missing"),
         ("of a younger one", with_property(history(), a(8), 7), None, None, "history missing"),
@@ -153,7 +156,7 @@ fn rule_c_a_history_without_the_lane_is_a_new_lane_unless_something_knows_better
     let other = || table(vec![Foreign, Sluice(vec![("h", a(7))])]);
     let foreign = || table(vec![Foreign, Foreign]);
     let w = witness("a");
-    let cases: [(&str, TableView, Option<Memory>, Option<&Witness>, &str); 13] = [
+    let cases: [Case<'_>; 14] = [
         ("an empty table", table(vec![]), None, None, "new"),
         ("another engine's table", foreign(), None, None, "new"),
         ("another group's table", other(), None, None, "new"),
@@ -165,6 +168,13 @@ fn rule_c_a_history_without_the_lane_is_a_new_lane_unless_something_knows_better
         ("another group's snapshot with its tag", tagged(other(), 2), None, None, "new"),
         ("an empty table, tripwire", table(vec![]), None, Some(&w), "before lane"),
         ("another group's table, tripwire", other(), None, Some(&w), "before lane"),
+        (
+            "this process has read a head of this history, whose past another engine erased",
+            foreign(),
+            Some(remembers(1, a(5))),
+            Some(&w),
+            "at 5!",
+        ),
         ("this process has read it", foreign(), Some(remembers(9, a(5))), None, "before lane"),
         (
             "this process has read the table, not the lane",

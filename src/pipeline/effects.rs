@@ -117,7 +117,7 @@ impl Ports {
             // a cache: without it ids are read from the table
             let _ = tokio::task::spawn_blocking(move || store.use_table(uuid)).await;
         }
-        Ok(Load { table, kafka, witness })
+        Ok(Load { table, kafka, witness, witnessed: with_witness })
     }
 
     async fn kafka_view(&self, topics: &[Topic]) -> Result<KafkaView, PortError> {

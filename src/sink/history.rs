@@ -13,9 +13,11 @@ use crate::types::SnapshotId;
 pub fn history_of(metadata: &TableMetadata, snapshot: Option<SnapshotId>) -> (Vec<HistorySnapshot>, HistoryEnd) {
     let mut history = Vec::new();
     let mut next = snapshot;
+    let mut oldest_sequence = None;
     while let Some(id) = next {
         let Some(found) = metadata.snapshot_by_id(id.0) else { return (history, HistoryEnd::Expired(id)) };
         next = found.parent_snapshot_id().map(SnapshotId);
+        oldest_sequence = Some(found.sequence_number());
         let properties = &found.summary().additional_properties;
         let view = SnapshotView {
             id,
@@ -31,5 +33,7 @@ pub fn history_of(metadata: &TableMetadata, snapshot: Option<SnapshotId>) -> (Ve
         };
         history.push(HistorySnapshot::from_summary(view, operation, properties));
     }
-    (history, HistoryEnd::Root)
+    // the first snapshot of a table has sequence number 1: some engines erase the parent of the oldest that they keep
+    let end = if oldest_sequence.is_some_and(|n| n > 1) { HistoryEnd::Erased } else { HistoryEnd::Root };
+    (history, end)
 }

@@ -196,7 +196,7 @@ pub struct SnapshotList {
 pub fn snapshots(metadata: &TableMetadata) -> SnapshotList {
     let (history, end) = history_of(metadata, metadata.current_snapshot_id().map(SnapshotId));
     let expired_parent = match end {
-        HistoryEnd::Root => None,
+        HistoryEnd::Root | HistoryEnd::Erased => None,
         HistoryEnd::Expired(parent) => Some(parent.0),
     };
     SnapshotList { snapshots: history.iter().map(snapshot_row).collect(), expired_parent }

@@ -37,14 +37,17 @@ impl Instance {
             Ok(None) => Lane::default(),
             Err(stop) => return self.trip(&load, stop, out),
         };
-        if load.table.is_none() {
-            return self.begin(Work::CreateTable, out);
-        }
         if self.needs_placing() {
-            match self.opening_needed(&lane, &load) {
-                Err(stop) => return self.trip(&load, stop, out),
-                Ok(Some(opening)) => return self.begin(Work::Opening(opening), out),
-                Ok(None) => self.place_missing(now_ms, &lane, &load.kafka, out),
+            let opening = match (&load.table, self.opening_needed(&lane, &load)) {
+                (_, Err(stop)) => return self.trip(&load, stop, out),
+                (None, Ok(_)) => Some(Work::CreateTable),
+                (Some(_), Ok(opening)) => opening.map(Work::Opening),
+            };
+            match opening {
+                None => self.place_missing(now_ms, &lane, &load.kafka, out),
+                // whatever is made anew, the tripwire is asked first
+                Some(_) if !load.witnessed => return self.start_load(true, out),
+                Some(work) => return self.begin(work, out),
             }
         }
         self.tripped = false;
@@ -219,7 +222,7 @@ impl Instance {
         if self.settings.start != Start::EarliestByDefault || !lane.partitions.is_empty() {
             return Ok(());
         }
-        let table = load.table.as_ref().expect("openings are for tables");
+        let Some(table) = &load.table else { return Ok(()) };
         let lanes = lane::read_all(table, self.memory.as_ref()).readable;
         let covering = lanes.iter().find_map(|(name, other)| {
             let topics = other.topics();

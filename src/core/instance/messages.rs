@@ -65,7 +65,10 @@ pub enum Event {
 pub struct Load {
     pub table: Option<Arc<TableView>>,
     pub kafka: KafkaView,
+    /// What outside the table knows the lane; none where nothing does, or where it wasn't asked.
     pub witness: Option<Witness>,
+    /// The tripwire was read: only then may a table be created or a lane opened.
+    pub witnessed: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -83,7 +83,9 @@ fn judge_property(
         None if lane.is_some_and(|lane| lane.retired) => {
             findings.violation(Check::LaneRetired, place, "the lane is retired, its property is still there");
         }
-        None if end == HistoryEnd::Expired(written_with) && !history.iter().any(|s| s.view.sluice.is_some()) => {
+        None if (end == HistoryEnd::Expired(written_with) || end == HistoryEnd::Erased)
+            && !history.iter().any(|s| s.view.sluice.is_some()) =>
+        {
             let text = "the lane's newest snapshot is expired: the property alone says where it stands";
             findings.unprovable(Check::Property, place, text);
         }

@@ -12,6 +12,8 @@ pub enum HistoryEnd {
     Root,
     /// At a parent that the table no longer has.
     Expired(SnapshotId),
+    /// At a snapshot that can't be the table's first, though it names no parent: another engine expired what was before it.
+    Erased,
 }
 
 /// Iceberg's `operation` of a snapshot.

@@ -180,7 +180,15 @@ impl Step<'_> {
     }
 
     fn judge_watermark(&self, findings: &mut Findings) {
-        let Some(least) = least_maximum(&self.entry.lane) else { return };
+        let Some(least) = least_maximum(&self.entry.lane) else {
+            // With every partition idle or without a record it stays, or is gone after a reset.
+            let was = self.before.and_then(|lane| lane.watermark);
+            if let Some(watermark) = self.stated.watermark.filter(|w| Some(*w) != was) {
+                let text = format!("the watermark went from {was:?} to {watermark} with no partition to move it");
+                findings.violation(Check::EventTime, self.place(), text);
+            }
+            return;
+        };
         match self.stated.watermark {
             Some(watermark) if watermark > least => {
                 let text = format!("the watermark {watermark} is ahead of a partition that stands at {least}");

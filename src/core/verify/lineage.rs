@@ -113,6 +113,10 @@ impl<'a> Walk<'a> {
                 format!("snapshot {parent} and those before it are expired: {snapshots} snapshots are left to judge"),
             );
         }
+        if end == HistoryEnd::Erased {
+            let text = format!("what was before the oldest snapshot is expired: {snapshots} snapshots are left to judge");
+            findings.unprovable(Check::HistoryExpired, Place::default(), text);
+        }
         let complete = end == HistoryEnd::Root;
         let lineage = Lineage { snapshots: snapshots as u64, complete, ..Lineage::default() };
         Self { lineage, states: BTreeMap::new(), commit_ids: BTreeMap::new(), rows: 0, findings }

@@ -297,7 +297,8 @@ impl IdStore {
             });
             self.write(chunks.collect())?;
         }
-        self.write_header(key, &header.finished())
+        self.write_header(key, &header.finished())?;
+        self.run(|db| db.flush().map(drop))
     }
 
     /// Headers behind `after`, at most a step of a sweep.
@@ -345,7 +346,7 @@ impl DedupStore for IdStore {
         self.chunks(key, &header)
     }
 
-    /// On disk within a second; a kill before that loses the entry, nothing else.
+    /// On disk when it returns.
     fn put(&self, path: &str, ids: &[(MessageId, EventHour)]) {
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self.put_all(path, ids);

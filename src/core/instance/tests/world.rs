@@ -326,9 +326,10 @@ impl World {
         let answered = |ticket, answer| Event::Answered { ticket, answer };
         let event = match effect {
             Effect::Load { ticket, with_witness } => {
-                let load = Load { table: self.exists.then(|| Arc::new(self.view())), kafka: self.kafka(), witness: None };
+                let table = self.exists.then(|| Arc::new(self.view()));
                 let witness = with_witness.then(|| self.witness()).flatten();
-                Event::Loaded { ticket, load: Load { witness, ..load } }
+                let load = Load { table, kafka: self.kafka(), witness, witnessed: with_witness };
+                Event::Loaded { ticket, load }
             }
             Effect::CreateTable { ticket } => {
                 self.exists = true;

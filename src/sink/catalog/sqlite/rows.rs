@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 /// Name under which other engines open the catalog: `SqlCatalog("sluice", …)`.
@@ -105,6 +106,9 @@ impl Rows {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
         let db = Connection::open_with_flags(&self.file, flags)?;
         db.busy_timeout(self.busy_timeout)?;
+        // A last connection that closes would lock everybody out while it empties the log: a process stopped just then
+        // would stop all others.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         Ok(db)
     }
 
