@@ -64,8 +64,8 @@ fn out_of_time(registry: &Registry, n: u64) -> impl Iterator<Item = Record> {
         ("before 1970", -1),
         ("eleven years old", T0 - 11 * YEAR),
     ];
-    times.into_iter().map(move |(kind, time)| {
-        let draft = Draft::new(n + 1, time);
+    times.into_iter().zip(n + 1..).map(|((kind, time), n)| {
+        let draft = Draft::new(n, time);
         Record { what: What::Malformed(kind), timestamp_ms: T0 / 1000, ..Record::trade(registry, draft) }
     })
 }
