@@ -138,7 +138,7 @@ impl Driver {
             }
         }
         self.told.commits = self.world.landed;
-        self.told.fenced = self.world.nodes.iter().map(|n| n.fenced).sum();
+        self.told.fenced = self.world.fenced;
         let stopped = self.world.nodes.iter().any(|n| n.stopped.is_some());
         self.told.stops = u64::from(stopped);
         if stopped && self.world.history_lost {

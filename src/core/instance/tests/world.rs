@@ -67,6 +67,7 @@ pub struct World {
     next: i64,
     version: u64,
     pub landed: u64,
+    pub fenced: u64,
     /// Rolled back or expired: an instance may have to stop, typed.
     pub history_lost: bool,
 }
@@ -85,7 +86,6 @@ pub struct Node {
     rows: BTreeMap<BatchNumber, Vec<Key>>,
     taken_out: BTreeMap<BatchNumber, BTreeSet<Key>>,
     pub stopped: Option<Stop>,
-    pub fenced: u64,
 }
 
 pub fn settings(nonce: u128, topics: &[&str], late: LatePolicy) -> Settings {
@@ -299,7 +299,7 @@ impl World {
                 this.rows.remove(&batch);
                 this.taken_out.remove(&batch);
             }
-            Effect::Report(Report::Fenced { .. }) => this.fenced += 1,
+            Effect::Report(Report::Fenced { .. }) => self.fenced += 1,
             Effect::Report(_) | Effect::Leave { .. } => {}
             Effect::Stop(stop) => this.stopped = Some(stop),
             Effect::Cover(files) => {
@@ -466,7 +466,6 @@ impl Node {
             rows: BTreeMap::new(),
             taken_out: BTreeMap::new(),
             stopped: None,
-            fenced: 0,
         }
     }
 
