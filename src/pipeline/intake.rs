@@ -91,7 +91,10 @@ fn decode_one(
     let meta = decoder.push_value(plans, value)?;
     if let Err(error) = rules.bounds.check(meta.event_time, chunk.frames[i].timestamp_ms, rules.wall_ms) {
         decoder.pop_row();
-        return Err(error);
+        return Err(match frame(value) {
+            Ok(framed) => error.of_schema(framed.schema_id),
+            Err(_) => error,
+        });
     }
     rows.remember_text(meta.id);
     Ok((meta.id, meta.event_time))

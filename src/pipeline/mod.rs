@@ -41,6 +41,8 @@ use rows::{OpenRows, SealedRows};
 const TICK: Duration = Duration::from_millis(50);
 /// Delivered bytes that wait for their verdict; above it the partitions pause.
 const INBOX_MAX: usize = 16 << 20;
+/// How long leaving the group may take after a typed stop.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// Chunks judged before other events get their turn.
 const CHUNKS_A_TURN: usize = 8;
 
@@ -160,6 +162,9 @@ impl Pipeline {
             }
             if let Some(end) = self.end.take() {
                 self.tasks.abort_all();
+                if end.is_err() {
+                    leave(&*self.source, &mut events).await;
+                }
                 return end;
             }
         }
@@ -214,6 +219,7 @@ impl Pipeline {
                 self.inbox.push(partition, epoch, Delivered::Records(chunk));
             }
             SourceEvent::EndOfPartition { partition, epoch, offset } => {
+                self.reporter.end_of_partition(&partition, offset);
                 self.inbox.push(partition, epoch, Delivered::EndOfPartition(offset));
             }
             SourceEvent::OutOfRange { partition, epoch, reason } => {
@@ -509,6 +515,23 @@ impl Pipeline {
         if self.held.is_empty() && self.core.batch_in_flight().is_none() {
             self.written.clear();
         }
+    }
+}
+
+/// Leaves the group after a typed stop, so that the command that resolves it need not wait for the session to end.
+async fn leave(source: &dyn Source, events: &mut mpsc::Receiver<SourceEvent>) {
+    source.close();
+    let closed = async {
+        while let Some(event) = events.recv().await {
+            match event {
+                SourceEvent::Revoked { partitions, .. } => source.unassign(partitions),
+                SourceEvent::Closed => return,
+                _ => {}
+            }
+        }
+    };
+    if tokio::time::timeout(LEAVE_WITHIN, closed).await.is_err() {
+        tracing::warn!("the group was not left in time: it keeps this member until its session ends");
     }
 }
 

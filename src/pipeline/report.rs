@@ -79,6 +79,8 @@ pub struct Reporter {
     lane: Option<Lane>,
     log_ends: LogEnds,
     timestamps: Timestamps,
+    /// Next offset that is expected of the consumer.
+    delivered_to: BTreeMap<TopicPartition, Offset>,
     assignment: Assignment,
     known: Option<Known>,
     stop_cleared: bool,
@@ -112,6 +114,7 @@ impl Reporter {
             telemetry,
             lane: None,
             timestamps: Timestamps::default(),
+            delivered_to: BTreeMap::new(),
             assignment: Assignment::Waiting,
             known: None,
             stop_cleared: false,
@@ -142,10 +145,25 @@ impl Reporter {
     pub fn fetched(&mut self, partition: &TopicPartition, chunk: &RecordChunk) {
         let (Some(first), Some(last)) = (chunk.frames.first(), chunk.frames.last()) else { return };
         let records = chunk.frames.len() as u64;
-        let holes = (last.offset - first.offset + 1) as u64 - records;
+        let within = (last.offset - first.offset + 1) as u64 - records;
         self.telemetry.metrics.records.fetched(&partition.topic, records);
-        self.telemetry.metrics.records.offset_holes(&partition.topic, holes);
+        self.passed(partition, first.offset, last.offset + 1);
+        self.telemetry.metrics.records.offset_holes(&partition.topic, within);
         self.timestamps.delivered(partition, &chunk.frames);
+    }
+
+    /// The consumer stands at the log end: what was passed on the way there held no record.
+    pub fn end_of_partition(&mut self, partition: &TopicPartition, offset: Offset) {
+        self.passed(partition, offset, offset);
+    }
+
+    /// Delivery went on at `from` and stands at `to`: offsets since the last delivery are holes.
+    fn passed(&mut self, partition: &TopicPartition, from: Offset, to: Offset) {
+        if let Some(expected) = self.delivered_to.get_mut(partition) {
+            let holes = (from - *expected).max(0) as u64;
+            self.telemetry.metrics.records.offset_holes(&partition.topic, holes);
+            *expected = to.max(*expected);
+        }
     }
 
     pub fn assigned(&mut self, partitions: &[TopicPartition]) {
@@ -207,6 +225,7 @@ impl Reporter {
             Report::Repositioned { partitions, reason } => {
                 let places: BTreeMap<String, Offset> =
                     partitions.iter().map(|(tp, place)| (tp.to_string(), place.next_offset)).collect();
+                self.delivered_to.extend(partitions.iter().map(|(tp, place)| (tp.clone(), place.next_offset)));
                 tracing::info!(event = "source.positioned", partitions = ?places, reason, "reading from the table's offsets");
             }
             Report::Read { lane, others, table } => self.read(lane, others, &table),

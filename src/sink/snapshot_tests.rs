@@ -93,18 +93,20 @@ async fn the_tag_moves_with_every_snapshot_and_mains_own_retention_is_kept() {
 #[tokio::test]
 async fn a_carried_lane_keeps_its_property_current_and_its_watermark() {
     let world = World::new().await;
-    world.commit(&batch(1, "other", 10, 10), &[written("a", HOUR, 10)]).await;
-    let mark = summary_at(&world, world.load().await.head.unwrap()).await["sluice.watermark.other"].clone();
+    let marked = |offset| Lane { watermark: Some(1_767_225_300_000_000), ..lane_at(offset) };
+    let mut first = batch(1, "other", 10, 10);
+    first.lanes.insert("other".into(), marked(10));
+    world.commit(&first, &[written("a", HOUR, 10)]).await;
     world.foreign_append(Vec::new(), iceberg::spec::ManifestContentType::Data).await;
     let mut plan = batch(2, "g", 20, 10);
-    plan.lanes.insert("other".into(), lane_at(10));
+    plan.lanes.insert("other".into(), marked(10));
     let id = world.commit(&plan, &[written("b", HOUR, 10)]).await;
-    assert_eq!(summary_at(&world, id).await["sluice.watermark.other"], mark);
+    assert_eq!(summary_at(&world, id).await["sluice.watermark.other"], "2025-12-31T23:55:00.000000Z");
     let properties = world.load().await.properties;
     for (name, offset) in [("g", 20), ("other", 10)] {
         let property = properties[name].as_ref().unwrap();
         assert_eq!((property.snapshot, property.commit_id), (id, plan.commit_id));
-        assert_eq!(property.lane, lane_at(offset));
+        assert_eq!(property.lane, lane_at(offset), "the property has no watermark");
     }
 }
 

@@ -92,7 +92,8 @@ fn an_opening_and_a_reset_are_printed_as_the_interface_says() {
 
 #[test]
 fn the_property_is_printed_as_the_interface_says_and_comes_back() {
-    let property = LaneProperty { lane: lane(), commit_id: commit_id(), snapshot: SnapshotId(7) };
+    let without_watermark = Lane { watermark: None, ..lane() };
+    let property = LaneProperty { lane: without_watermark, commit_id: commit_id(), snapshot: SnapshotId(7) };
     let text = print_property(&property);
     assert_eq!(
         text,

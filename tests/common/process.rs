@@ -107,8 +107,9 @@ impl Instance {
         self.wait();
     }
 
-    /// SIGTERM; the exit code must be 0.
+    /// SIGTERM, once the process has said that it starts; the exit code must be 0.
     pub fn terminate(&mut self) {
+        self.wait_event_from(0, "service.start");
         self.signal(libc::SIGTERM);
         let status = self.wait();
         assert_eq!(status.code(), Some(0), "{} after SIGTERM: {status}\n{}", self.name, self.tail());
