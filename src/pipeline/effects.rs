@@ -272,6 +272,19 @@ impl Ports {
 
     // ---- commits
 
+    /// Files that wait long for their commit may have been taken for orphans by another engine's clean-up.
+    pub async fn still_there(&self, files: &[WrittenFile]) -> Result<(), Stop> {
+        for file in files {
+            if !self.until_up(|| self.files.exists(&file.path)).await? {
+                return Err(Stop::inconsistent(
+                    format!("data file {} was removed before its commit", file.path),
+                    "start again: the records are read again, nothing is lost. Let orphan clean-up of other engines spare files                      younger than a few days",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     pub async fn post(&self, base: &TableView, plan: &SnapshotPlan, files: &[WrittenFile]) -> Outcome {
         self.table.commit(base, plan, files).await
     }

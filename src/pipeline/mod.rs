@@ -13,7 +13,7 @@ mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use tokio::sync::mpsc;
@@ -41,6 +41,8 @@ use rows::{OpenRows, SealedRows};
 const TICK: Duration = Duration::from_millis(50);
 /// Delivered bytes that wait for their verdict; above it the partitions pause.
 const INBOX_MAX: usize = 16 << 20;
+/// Files that wait longer for their commit are looked for before it is posted.
+const FILES_OLD: Duration = Duration::from_secs(3_600);
 /// How long leaving the group may take after a typed stop.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// Chunks judged before other events get their turn.
@@ -84,8 +86,8 @@ pub struct Pipeline {
     open_number: BatchNumber,
     open: OpenRows,
     held: BTreeMap<BatchNumber, Held>,
-    /// What manifests will say of files that may still be committed.
-    written: BTreeMap<FilePath, WrittenFile>,
+    /// What manifests will say of files that may still be committed, and since when they wait.
+    written: BTreeMap<FilePath, (Instant, WrittenFile)>,
     tasks: JoinSet<Done>,
     running: BTreeMap<Ticket, AbortHandle>,
     resolving: JoinSet<Resolved>,
@@ -179,7 +181,9 @@ impl Pipeline {
         self.feed(Event::Tick);
         self.pause_or_resume();
         let in_flight = self.held.values().map(|held| held.rows.bytes()).sum();
-        self.reporter.beat(&self.core, self.open.bytes(), self.inbox.bytes() as u64, in_flight);
+        if let Some(hot_bytes) = self.reporter.beat(&self.core, self.open.bytes(), self.inbox.bytes() as u64, in_flight) {
+            self.core.evict_to(hot_bytes);
+        }
         self.check_stall();
         self.check_caught_up();
     }
@@ -387,7 +391,8 @@ impl Pipeline {
         match done {
             Ok(Done::Event(event)) => self.feed(event),
             Ok(Done::Written(files, event)) => {
-                self.written.extend(files.into_iter().map(|f| (f.path.clone(), f)));
+                let now = Instant::now();
+                self.written.extend(files.into_iter().map(|f| (f.path.clone(), (now, f))));
                 self.feed(event);
             }
             Ok(Done::Stop(stop)) => self.end = Some(Err(stop)),
@@ -431,9 +436,13 @@ impl Pipeline {
             Effect::Prepare { ticket, batch, taken_out, late } => self.prepare(ticket, batch, taken_out, late),
             Effect::Rewrite { ticket, batch, taken_out } => self.rewrite(ticket, batch, taken_out),
             Effect::Post { ticket, base, plan, files } => {
-                let files: Vec<WrittenFile> = files.iter().map(|path| self.written[path].clone()).collect();
+                let old = files.iter().any(|path| self.written[path].0.elapsed() > FILES_OLD);
+                let files: Vec<WrittenFile> = files.iter().map(|path| self.written[path].1.clone()).collect();
                 let reporter = self.reporter.posting(&plan);
                 self.spawn(ticket, async move {
+                    if old && let Err(stop) = ports.still_there(&files).await {
+                        return Done::Stop(stop);
+                    }
                     let outcome = ports.post(&base, &plan, &files).await;
                     reporter.posted(&outcome, &files);
                     Done::Event(answer(ticket, Answer::Posted(posted(outcome))))
@@ -457,6 +466,7 @@ impl Pipeline {
                     _ => None,
                 };
                 self.reporter.report(report, held.map(|h| (&*h.rows, &h.taken_out)));
+                self.sweep_now_and_then();
             }
             Effect::Stop(stop) => self.end = self.end.take().or(Some(Err(stop))),
             Effect::Leave { unknown } if unknown.is_empty() => self.source.close(),
@@ -508,6 +518,16 @@ impl Pipeline {
         let (rows, taken_out, at) = (held.rows.clone(), held.taken_out.clone(), held.gold_ingestion_timestamp);
         let ports = self.ports.clone();
         self.spawn(ticket, async move { written(ticket, ports.write(&rows, hours, &taken_out, at).await) });
+    }
+
+    /// The store forgets files that are neither live nor on their way.
+    fn sweep_now_and_then(&mut self) {
+        if !self.reporter.sweep_is_due() {
+            return;
+        }
+        let (live, written) = (self.core.live().clone(), self.written.keys().cloned().collect::<BTreeSet<_>>());
+        let store = self.ports.store.clone();
+        tokio::task::spawn_blocking(move || store.sweep(&|path| live.contains(path) || written.contains(path)));
     }
 
     fn forget(&mut self, batch: BatchNumber) {

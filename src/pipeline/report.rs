@@ -15,13 +15,15 @@ use crate::pipeline::lag::{LogEnds, Timestamps};
 use crate::pipeline::rows::{SealedRows, TopicCounts};
 use crate::ports::*;
 use crate::state::dir::Known;
-use crate::state::memory::{Account, Budget, Part, resident_bytes};
+use crate::state::memory::{Account, Budget, Part, Pressure, pressure, release_freed, resident_bytes};
 use crate::telemetry::metrics::{self, CommitOutcome, LateAction, LoadSource, LookupTier, Metrics, RegistryOutcome};
 use crate::telemetry::status::{Assignment, Board, LastCommit, MemoryStatus, PartitionStatus, Phase, Status, rfc3339};
 use crate::types::*;
 
 /// How often the status is built anew.
 const STATUS_EVERY_MS: u64 = 1_000;
+/// Commits between two sweeps of the store.
+const SWEEP_EVERY: u64 = 50;
 
 #[derive(Clone)]
 pub struct Telemetry {
@@ -84,6 +86,8 @@ pub struct Reporter {
     assignment: Assignment,
     known: Option<Known>,
     stop_cleared: bool,
+    commits: u64,
+    swept_at: u64,
     unreadable: BTreeSet<LaneName>,
     last_status_ms: u64,
     late: LatePolicy,
@@ -118,6 +122,8 @@ impl Reporter {
             assignment: Assignment::Waiting,
             known: None,
             stop_cleared: false,
+            commits: 0,
+            swept_at: 0,
             unreadable: BTreeSet::new(),
             last_status_ms: 0,
             late,
@@ -283,6 +289,7 @@ impl Reporter {
     }
 
     fn committed(&mut self, committed: Committed, rows: Option<(&SealedRows, &BTreeMap<EventHour, BTreeSet<MessageId>>)>) {
+        self.commits += 1;
         let metrics = &self.telemetry.metrics;
         let now_ms = self.ports.clock.wall_ms();
         let took = self.committing_since.take().map_or(Duration::ZERO, |since| since.elapsed());
@@ -350,8 +357,8 @@ impl Reporter {
 
     // ---- the beat
 
-    /// Called at every tick.
-    pub fn beat(&mut self, core: &Instance, open_bytes: u64, inbox_bytes: u64, in_flight_bytes: u64) {
+    /// Called at every tick. Returns how many bytes the hot set may keep where memory runs short.
+    pub fn beat(&mut self, core: &Instance, open_bytes: u64, inbox_bytes: u64, in_flight_bytes: u64) -> Option<usize> {
         let now_ms = self.ports.clock.monotonic_ms();
         self.telemetry.board.beat(now_ms);
         let account = &self.telemetry.account;
@@ -360,10 +367,25 @@ impl Reporter {
         account.set(Part::InFlight, in_flight_bytes);
         account.set(Part::KafkaBuffers, inbox_bytes);
         if self.last_status_ms != 0 && now_ms < self.last_status_ms + STATUS_EVERY_MS {
-            return;
+            return None;
         }
         self.last_status_ms = now_ms;
         self.publish(core);
+        let held = self.telemetry.account.parts();
+        let short = pressure(&held, resident_bytes(), &self.telemetry.budget) >= Pressure::EvictHot;
+        short.then(|| {
+            release_freed();
+            (held.get(Part::HotIds) / 4 * 3) as usize
+        })
+    }
+
+    /// Every so many commits, files that the table no longer lists leave the store.
+    pub fn sweep_is_due(&mut self) -> bool {
+        let due = self.commits >= self.swept_at + SWEEP_EVERY;
+        if due {
+            self.swept_at = self.commits;
+        }
+        due
     }
 
     fn publish(&mut self, core: &Instance) {

@@ -179,6 +179,13 @@ impl Instance {
     pub fn open_bytes(&mut self, bytes: u64) {
         self.open_bytes = bytes;
     }
+    pub fn live(&self) -> &Arc<LiveFiles> {
+        &self.live
+    }
+    /// Memory runs short: files leave the hot set, oldest event hour first. They are probed from now on.
+    pub fn evict_to(&mut self, bytes: usize) {
+        self.coverage.evict_to(bytes);
+    }
     /// The open batch takes no more records until it is sealed.
     pub fn is_full(&self) -> bool {
         self.settings.roll.is_full(&self.open, self.open_bytes)
