@@ -9,7 +9,7 @@ LOCKED := --release --locked
 TEST_RUN := $(CARGO_TARGET_DIR)/test-run
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test fmt lint deny advisories unit integration help
+.PHONY: build demo test fmt lint deny advisories unit integration bench help
 
 help:
 	@echo "make build        the binary: $(CARGO_TARGET_DIR)/release/sluice"
@@ -17,6 +17,7 @@ help:
 	@echo "make test         all that must hold before a change is merged: fmt lint deny unit integration"
 	@echo "make unit         tests of the library and of its architecture"
 	@echo "make integration  the binary on a real Kafka and registry, started without a container engine"
+	@echo "make bench        records a second, CPU and memory from a real Kafka to committed Gold"
 	@echo "make deny         licences and banned crates;  make advisories  known vulnerabilities (needs the network)"
 
 build:
@@ -43,10 +44,13 @@ advisories:
 	@"$$(tools/stack install lint | sed 's/^lint: //')/bin/cargo-deny" check advisories
 
 unit:
-	@$(CARGO) test $(LOCKED) --quiet --lib --test architecture
+	@$(CARGO) test $(LOCKED) --quiet --lib --bins --test architecture --test cli --test decode_differential
 
 # One Kafka and one registry serve all test programs; the data is removed afterwards, the logs stay.
 integration:
 	@$(CARGO) build $(LOCKED) --quiet --bins --test integration
 	@tools/stack run --dir "$(TEST_RUN)" kafka registry python -- \
 	  $(CARGO) test $(LOCKED) --quiet --test integration
+
+bench: build
+	@tools/stack run --dir "$(TEST_RUN)-bench" kafka registry -- tools/bench

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::core::table::Lane;
 use crate::sink::local_fs::LocalFs;
 use crate::sink::manifests::read_list;
 use crate::sink::testing::*;
