@@ -188,7 +188,7 @@ impl Instance {
     }
     /// The open batch takes no more records until it is sealed.
     pub fn is_full(&self) -> bool {
-        self.settings.roll.is_full(&self.open, self.open_bytes)
+        self.settings.roll.is_full(&self.open, self.open_bytes + self.open.bytes() as u64)
     }
     /// Nothing waits for the table.
     pub fn is_drained(&self) -> bool {
