@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::coverage::Coverage;
 use crate::core::identity::EpochIdentity;
-use crate::core::ids::{IdSet, sorted};
+use crate::core::ids::IdSet;
 use crate::core::table::*;
 use crate::types::*;
 
@@ -68,7 +68,7 @@ impl Batch {
     }
 
     pub fn is_pending(&self, hour: EventHour, id: MessageId) -> bool {
-        self.pending.get(&hour).is_some_and(|ids| ids.contains(&id))
+        self.pending.get(&hour).is_some_and(|ids| ids.contains(id))
     }
 
     pub fn pending_rows(&self) -> usize {
@@ -152,7 +152,7 @@ impl Sealed {
         }
         for (hour, ids) in self.batch.pending.iter().filter(|(_, ids)| !ids.is_empty()) {
             if live.of_hour(*hour).any(|file| !self.was_checked(*hour, &file.path)) {
-                survey.look(*hour, sorted(ids).into_iter(), live, coverage, |path| self.was_checked(*hour, path));
+                survey.look(*hour, ids.sorted().into_iter(), live, coverage, |path| self.was_checked(*hour, path));
             }
         }
         survey
@@ -183,7 +183,7 @@ impl Sealed {
             }
         }
         for ((hour, id), file) in &survey.found {
-            if self.batch.pending.get_mut(hour).is_some_and(|ids| ids.remove(id)) {
+            if self.batch.pending.get_mut(hour).is_some_and(|ids| ids.remove(*id)) {
                 self.batch.rests.push(Rest { hour: *hour, id: *id, file: Some(file.clone()) });
                 self.batch.counts.written -= 1;
                 self.batch.counts.duplicate += 1;

@@ -17,6 +17,7 @@ use std::mem::size_of;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use crate::core::ids::mix;
 use crate::core::table::LiveFiles;
 use crate::types::{EventHour, FilePath, MessageId};
 
@@ -207,10 +208,10 @@ impl HourIds {
     fn add(&mut self, path: FilePath, entered: u64, ids: &[MessageId]) {
         let start = self.ids.end();
         let Self { table, ids: list, .. } = self;
-        table.reserve(ids.len(), |&at| spread(list.get(at)));
+        table.reserve(ids.len(), |&at| mix(list.get(at)));
         for &id in ids {
             let of_this_file = |&at: &u32| at >= start && list.get(at) == id;
-            if let Entry::Vacant(slot) = table.entry(spread(id), of_this_file, |&at| spread(list.get(at))) {
+            if let Entry::Vacant(slot) = table.entry(mix(id), of_this_file, |&at| mix(list.get(at))) {
                 slot.insert(list.end());
                 list.push(id);
             }
@@ -225,7 +226,7 @@ impl HourIds {
     fn lookup(&self, id: MessageId, counts: impl Fn(&FilePath, u64) -> bool) -> Option<Holder<'_>> {
         let mut first: Option<&CoveredFile> = None;
         // Asked for all entries of the hash: the order of the table must not choose among several holders.
-        self.table.find(spread(id), |&at| {
+        self.table.find(mix(id), |&at| {
             if self.ids.get(at) == id
                 && let Some(file) = self.file_of(at)
                 && first.is_none_or(|f| file.entered < f.entered)
@@ -243,7 +244,7 @@ impl HourIds {
     fn lookup_block<'a>(&'a self, ids: &[MessageId], mut found: impl FnMut(usize, Holder<'a>)) {
         let mut candidates = [None; Self::BLOCK];
         for (candidate, id) in candidates.iter_mut().zip(ids) {
-            *candidate = self.table.find(spread(*id), |_| true).copied();
+            *candidate = self.table.find(mix(*id), |_| true).copied();
         }
         for (candidate, id) in candidates.iter().zip(ids) {
             // The answer isn't needed yet, and may not be dropped for that.
@@ -322,9 +323,9 @@ impl HourIds {
         }
         self.ids.truncate(end);
         self.files.shrink_to_fit();
-        self.table.reserve(end as usize, |&at| spread(self.ids.get(at)));
+        self.table.reserve(end as usize, |&at| mix(self.ids.get(at)));
         for at in 0..end {
-            self.table.insert_unique(spread(self.ids.get(at)), at, |&at| spread(self.ids.get(at)));
+            self.table.insert_unique(mix(self.ids.get(at)), at, |&at| mix(self.ids.get(at)));
         }
         assert_eq!(self.live_ids, self.ids.len(), "ids of the files against ids of the hour");
     }
@@ -401,16 +402,6 @@ impl IdList {
         let last = self.chunks.last().map_or(0, Vec::capacity);
         (rest + last) * size_of::<MessageId>() + self.chunks.capacity() * size_of::<Vec<MessageId>>()
     }
-}
-
-/// 128 bits to 64 that are spread over all of them. The bits of a UUID are not: version and variant stand still, and ids
-/// made by a clock differ in few places.
-fn spread(id: MessageId) -> u64 {
-    let (high, low) = ((id.0 >> 64) as u64, id.0 as u64);
-    let mut x = high.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ low;
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 #[cfg(test)]
@@ -552,7 +543,7 @@ mod tests {
         // 65,536 version 7 ids of one millisecond that differ in their last 16 bits, and as many that differ in the first.
         let base = 0x0190_0000_0000_7000_8000_0000_0000_0000u128;
         for shift in [0, 48, 64, 112] {
-            let buckets: BTreeSet<u64> = (0..65_536u128).map(|i| spread(MessageId(base ^ (i << shift))) & 0xffff).collect();
+            let buckets: BTreeSet<u64> = (0..65_536u128).map(|i| mix(MessageId(base ^ (i << shift))) & 0xffff).collect();
             // As many balls as boxes: 63 % of the boxes are hit.
             assert!((40_000..43_000).contains(&buckets.len()), "{} of 65536 at bit {shift}", buckets.len());
         }

@@ -1,38 +1,40 @@
 //! The loop that runs one instance. It only dispatches: events go to the core, the core's effects are carried out beside
 //! the loop and come back as events. Records are decoded and judged here, a bounded number at a turn.
 
+mod carrying;
 mod caught_up;
 mod cover;
+mod delivery;
 mod effects;
 mod health;
 mod inbox;
 mod intake;
 mod lag;
+mod posting;
 mod report;
 mod rows;
+mod status_page;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::core::event_time::LatePolicy;
 use crate::core::instance::*;
-use crate::decode::{EventTimeBounds, PlanSet, Plans, schema_ids};
+use crate::decode::{EventTimeBounds, PlanSet, Plans};
 use crate::error::Stop;
 use crate::ports::*;
 use crate::types::*;
 
 use caught_up::{CaughtUp, Step};
 use cover::Cover;
-use effects::{Done, mirror_metadata};
+use effects::Done;
 pub use effects::{Names, Ports};
 pub use health::Health;
-use inbox::{Delivered, Inbox};
-use intake::{JUDGED_AT_ONCE, Rules, take_in};
+use inbox::Inbox;
 use report::Reporter;
 pub use report::Telemetry;
 use rows::{OpenRows, SealedRows};
@@ -41,12 +43,8 @@ use rows::{OpenRows, SealedRows};
 const TICK: Duration = Duration::from_millis(50);
 /// Delivered bytes that wait for their verdict; above it the partitions pause.
 const INBOX_MAX: usize = 16 << 20;
-/// Files that wait longer for their commit are looked for before it is posted.
-const FILES_OLD: Duration = Duration::from_secs(3_600);
 /// How long leaving the group may take after a typed stop.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
-/// Chunks judged before other events get their turn.
-const CHUNKS_A_TURN: usize = 8;
 
 pub struct Options {
     pub names: Names,
@@ -214,152 +212,6 @@ impl Pipeline {
         }
     }
 
-    // ---- the source
-
-    fn source_event(&mut self, event: SourceEvent) {
-        match event {
-            SourceEvent::Records { partition, epoch, chunk } => {
-                self.reporter.fetched(&partition, &chunk);
-                self.inbox.push(partition, epoch, Delivered::Records(chunk));
-            }
-            SourceEvent::EndOfPartition { partition, epoch, offset } => {
-                self.reporter.end_of_partition(&partition, offset);
-                self.inbox.push(partition, epoch, Delivered::EndOfPartition(offset));
-            }
-            SourceEvent::OutOfRange { partition, epoch, reason } => {
-                tracing::warn!(%partition, reason, "Kafka has no record at the position");
-                self.check_log(partition, epoch);
-            }
-            SourceEvent::Assigned { partitions } => {
-                self.reporter.assigned(&partitions);
-                self.feed(Event::Assigned { partitions: partitions.into_iter().collect() });
-            }
-            SourceEvent::Revoked { partitions, lost } => {
-                self.reporter.revoked(&partitions, lost);
-                for partition in &partitions {
-                    self.inbox.forget(partition);
-                }
-                self.feed(Event::Revoked { partitions: partitions.into_iter().collect(), lost });
-            }
-            SourceEvent::Down(down) => self.ports.health.down(&down),
-            SourceEvent::Up => self.ports.health.up("kafka"),
-            SourceEvent::Fatal(stop) => self.end = Some(Err(stop)),
-            SourceEvent::Closed => self.end = self.end.take().or(Some(Ok(End::Done))),
-        }
-    }
-
-    fn pause_or_resume(&mut self) {
-        let full = self.inbox.bytes() >= INBOX_MAX;
-        let partitions = || self.core.owned().keys().cloned().collect();
-        if full && !self.paused {
-            self.source.pause(partitions());
-            self.paused = true;
-        } else if self.paused && self.inbox.bytes() < INBOX_MAX / 4 {
-            self.source.resume(partitions());
-            self.paused = false;
-        }
-        self.reporter.paused(if self.paused { self.core.owned().len() } else { 0 });
-    }
-
-    fn check_log(&mut self, partition: TopicPartition, epoch: Epoch) {
-        let Some(position) = self.core.owned().get(&partition).and_then(|o| o.position.as_ref()) else { return };
-        let (ports, at) = (self.ports.clone(), position.place.next_offset);
-        self.tasks.spawn(async move {
-            match ports.check_log(partition.clone(), at).await {
-                Ok(edges) => Done::Event(Event::LogChecked { partition, epoch, edges }),
-                Err(stop) => Done::Stop(stop),
-            }
-        });
-    }
-
-    // ---- records
-
-    fn can_judge(&self) -> bool {
-        self.inbox.has_ready() && !self.core.is_full()
-    }
-
-    fn judge_some(&mut self) {
-        for _ in 0..CHUNKS_A_TURN {
-            self.core.open_bytes(self.open.bytes());
-            if self.core.is_full() {
-                self.feed(Event::Tick);
-                return;
-            }
-            let Some((partition, epoch, delivered)) = self.inbox.pop() else { return };
-            match delivered {
-                Delivered::EndOfPartition(offset) => self.feed(Event::EndOfPartition { partition, epoch, offset }),
-                Delivered::Records(chunk) => self.judge_chunk(partition, epoch, chunk),
-            }
-        }
-    }
-
-    fn judge_chunk(&mut self, partition: TopicPartition, epoch: Epoch, chunk: RecordChunk) {
-        let current = self.core.owned().get(&partition).is_some_and(|o| o.epoch == epoch && o.position.is_some());
-        if !current {
-            return;
-        }
-        let ids = schema_ids(&chunk);
-        let plans = self.plans.clone();
-        let mut resolve = Box::pin(async move { plans.resolve(&ids).await });
-        match resolve.as_mut().now_or_never() {
-            Some(Ok(plans)) => self.judge_with(partition, epoch, chunk, &plans),
-            Some(Err(error)) => self.wait_for_schema(partition, epoch, chunk, error),
-            None => {
-                self.inbox.block(&partition);
-                self.resolving.spawn(async move {
-                    let plans = resolve.await;
-                    (partition, epoch, chunk, plans)
-                });
-            }
-        }
-    }
-
-    fn judge_with(&mut self, partition: TopicPartition, epoch: Epoch, chunk: RecordChunk, plans: &PlanSet) {
-        let rules = Rules {
-            bounds: self.options.bounds,
-            late: self.options.late,
-            wall_ms: self.ports.clock.wall_ms(),
-            now_ms: self.now(),
-        };
-        let mut from = 0;
-        while from < chunk.frames.len() {
-            let to = chunk.frames.len().min(from + JUDGED_AT_ONCE);
-            if !take_in(&mut self.core, &mut self.open, plans, rules, &partition, epoch, &chunk, from..to) {
-                return;
-            }
-            self.reporter.judged(to - from);
-            from = to;
-        }
-    }
-
-    fn resolved(&mut self, (partition, epoch, chunk, plans): Resolved) {
-        self.inbox.unblock(&partition);
-        match plans {
-            Ok(plans) => {
-                self.ports.health.up("schema registry");
-                self.judge_with(partition, epoch, chunk, &plans);
-            }
-            Err(error) => self.wait_for_schema(partition, epoch, chunk, error),
-        }
-    }
-
-    /// The registry doesn't answer: the partition waits, all others go on.
-    fn wait_for_schema(&mut self, partition: TopicPartition, epoch: Epoch, chunk: RecordChunk, error: PortError) {
-        match error {
-            PortError::Stop(stop) => self.end = Some(Err(stop)),
-            PortError::Down(down) => {
-                self.ports.health.down(&down);
-                self.inbox.block(&partition);
-                let (plans, ids) = (self.plans.clone(), schema_ids(&chunk));
-                self.resolving.spawn(async move {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    let resolved = plans.resolve(&ids).await;
-                    (partition, epoch, chunk, resolved)
-                });
-            }
-        }
-    }
-
     // ---- the core
 
     fn feed(&mut self, event: Event) {
@@ -400,142 +252,6 @@ impl Pipeline {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
-
-    fn spawn(&mut self, ticket: Ticket, task: impl Future<Output = Done> + Send + 'static) {
-        let handle = self.tasks.spawn(task);
-        self.running.insert(ticket, handle);
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        let ports = self.ports.clone();
-        match effect {
-            Effect::Load { ticket, with_witness } => {
-                let names = self.options.names.clone();
-                self.spawn(ticket, async move {
-                    settle(ports.load(&names, with_witness).await, |load| Event::Loaded { ticket, load })
-                });
-            }
-            Effect::CreateTable { ticket } => self.spawn(ticket, async move {
-                let created = ports.until_up(|| ports.table.create()).await;
-                settle(created, |()| answer(ticket, Answer::Created))
-            }),
-            Effect::LogEdges { ticket, partitions, latest } => self.spawn(ticket, async move {
-                settle(ports.log_edges(partitions, latest).await, |edges| answer(ticket, Answer::Edges(edges)))
-            }),
-            Effect::Probe { ticket, batch, lookups } => {
-                let rows = self.rows_of(batch);
-                self.reporter.probed(&lookups);
-                self.spawn(ticket, async move {
-                    match ports.probe(&rows, lookups).await {
-                        Ok(Some(found)) => Done::Event(answer(ticket, Answer::Found(found))),
-                        Ok(None) => Done::Event(answer(ticket, Answer::BaseMoved)),
-                        Err(stop) => Done::Stop(stop),
-                    }
-                });
-            }
-            Effect::Prepare { ticket, batch, taken_out, late } => self.prepare(ticket, batch, taken_out, late),
-            Effect::Rewrite { ticket, batch, taken_out } => self.rewrite(ticket, batch, taken_out),
-            Effect::Post { ticket, base, plan, files } => {
-                let old = files.iter().any(|path| self.written[path].0.elapsed() > FILES_OLD);
-                let files: Vec<WrittenFile> = files.iter().map(|path| self.written[path].1.clone()).collect();
-                let reporter = self.reporter.posting(&plan);
-                self.spawn(ticket, async move {
-                    if old && let Err(stop) = ports.still_there(&files).await {
-                        return Done::Stop(stop);
-                    }
-                    let outcome = ports.post(&base, &plan, &files).await;
-                    reporter.posted(&outcome, &files);
-                    Done::Event(answer(ticket, Answer::Posted(posted(outcome))))
-                });
-            }
-            Effect::BackOff { ticket, attempt } => self.spawn(ticket, async move {
-                ports.back_off(attempt).await;
-                Done::Event(answer(ticket, Answer::BackedOff))
-            }),
-            Effect::Assign(partitions) => self.source.assign(starts(partitions)),
-            Effect::Unassign(partitions) => self.source.unassign(partitions.into_iter().collect()),
-            Effect::Reposition(partitions) => self.source.reposition(starts(partitions)),
-            Effect::Mirror { offsets, table, commit } => {
-                self.source.mirror_group_offsets(offsets, mirror_metadata(table, commit));
-            }
-            Effect::Cover(files) => self.cover.want(files),
-            Effect::Forget(batch) => self.forget(batch),
-            Effect::Report(report) => {
-                let held = match &report {
-                    Report::Committed(committed) => self.held.get(&committed.batch),
-                    _ => None,
-                };
-                self.reporter.report(report, held.map(|h| (&*h.rows, &h.taken_out)));
-                self.sweep_now_and_then();
-            }
-            Effect::Stop(stop) => self.end = self.end.take().or(Some(Err(stop))),
-            Effect::Leave { unknown } if unknown.is_empty() => self.source.close(),
-            Effect::Leave { unknown } => {
-                self.source.close();
-                self.end = Some(Ok(End::Unknown(unknown)));
-            }
-        }
-    }
-
-    // ---- rows on their way
-
-    fn rows_of(&self, batch: BatchNumber) -> Arc<SealedRows> {
-        self.held.get(&batch).unwrap_or_else(|| panic!("the rows of {batch:?} are held")).rows.clone()
-    }
-
-    /// Letters first, acknowledged; then the rows, durable.
-    fn prepare(
-        &mut self,
-        ticket: Ticket,
-        batch: BatchNumber,
-        taken_out: BTreeMap<EventHour, BTreeSet<MessageId>>,
-        late: Vec<crate::core::batch::LateRecord>,
-    ) {
-        let held = self.held.get_mut(&batch).unwrap_or_else(|| panic!("the rows of {batch:?} are held"));
-        held.taken_out = taken_out;
-        let (rows, taken_out, at) = (held.rows.clone(), held.taken_out.clone(), held.gold_ingestion_timestamp);
-        let late = late.iter().filter_map(|l| rows.late.get(&(l.partition.clone(), l.offset)));
-        let letters: Vec<Letter> = rows.letters.iter().chain(late).cloned().collect();
-        let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
-        self.spawn(ticket, async move {
-            if !letters.is_empty() {
-                if let Err(stop) = ports.until_up(|| ports.letters.send(&letters)).await {
-                    return Done::Stop(stop);
-                }
-                telemetry.letters_sent(&letters);
-            }
-            let hours = rows.hours.keys().copied().collect();
-            written(ticket, ports.write(&rows, hours, &taken_out, at).await)
-        });
-    }
-
-    fn rewrite(&mut self, ticket: Ticket, batch: BatchNumber, taken_out: BTreeMap<EventHour, BTreeSet<MessageId>>) {
-        let held = self.held.get_mut(&batch).unwrap_or_else(|| panic!("the rows of {batch:?} are held"));
-        let hours: Vec<EventHour> = taken_out.keys().copied().collect();
-        for (hour, ids) in taken_out {
-            held.taken_out.entry(hour).or_default().extend(ids);
-        }
-        let (rows, taken_out, at) = (held.rows.clone(), held.taken_out.clone(), held.gold_ingestion_timestamp);
-        let ports = self.ports.clone();
-        self.spawn(ticket, async move { written(ticket, ports.write(&rows, hours, &taken_out, at).await) });
-    }
-
-    /// The store forgets files that are neither live nor on their way.
-    fn sweep_now_and_then(&mut self) {
-        if !self.reporter.sweep_is_due() {
-            return;
-        }
-        let (live, written) = (self.core.live().clone(), self.written.keys().cloned().collect::<BTreeSet<_>>());
-        let store = self.ports.store.clone();
-        tokio::task::spawn_blocking(move || store.sweep(&|path| live.contains(path) || written.contains(path)));
-    }
-
-    fn forget(&mut self, batch: BatchNumber) {
-        self.held.remove(&batch);
-        if self.held.is_empty() && self.core.batch_in_flight().is_none() {
-            self.written.clear();
-        }
-    }
 }
 
 /// Leaves the group after a typed stop, so that the command that resolves it need not wait for the session to end.
@@ -553,34 +269,4 @@ async fn leave(source: &dyn Source, events: &mut mpsc::Receiver<SourceEvent>) {
     if tokio::time::timeout(LEAVE_WITHIN, closed).await.is_err() {
         tracing::warn!("the group was not left in time: it keeps this member until its session ends");
     }
-}
-
-fn answer(ticket: Ticket, answer: Answer) -> Event {
-    Event::Answered { ticket, answer }
-}
-
-fn settle<T>(result: Result<T, Stop>, event: impl FnOnce(T) -> Event) -> Done {
-    match result {
-        Ok(value) => Done::Event(event(value)),
-        Err(stop) => Done::Stop(stop),
-    }
-}
-
-fn written(ticket: Ticket, result: Result<(Vec<WrittenFile>, Vec<AddedFile>), Stop>) -> Done {
-    match result {
-        Ok((files, added)) => Done::Written(files, answer(ticket, Answer::Prepared(added))),
-        Err(stop) => Done::Stop(stop),
-    }
-}
-
-fn posted(outcome: Outcome) -> Posted {
-    match outcome {
-        Outcome::Committed(snapshot) => Posted::Committed(snapshot),
-        Outcome::Rejected { status, text } => Posted::Rejected { status, text },
-        Outcome::NotSent(_) | Outcome::Conflict(_) | Outcome::Unknown(_) => Posted::Unsettled,
-    }
-}
-
-fn starts(partitions: Vec<(TopicPartition, Epoch, Option<Offset>)>) -> Vec<(TopicPartition, Epoch, StartAt)> {
-    partitions.into_iter().map(|(tp, epoch, at)| (tp, epoch, at.map_or(StartAt::Parked, StartAt::Offset))).collect()
 }

@@ -12,18 +12,14 @@ use crate::core::plan::SnapshotPlan;
 use crate::core::table::*;
 use crate::pipeline::effects::{Names, Ports};
 use crate::pipeline::lag::{LogEnds, Timestamps};
+use crate::pipeline::posting::Posting;
 use crate::pipeline::rows::{SealedRows, TopicCounts};
 use crate::ports::*;
 use crate::state::dir::Known;
-use crate::state::memory::{Account, Budget, Part, Pressure, pressure, release_freed, resident_bytes};
+use crate::state::memory::{Account, Budget};
 use crate::telemetry::metrics::{self, CommitOutcome, LateAction, LoadSource, LookupTier, Metrics, RegistryOutcome};
-use crate::telemetry::status::{Assignment, Board, LastCommit, MemoryStatus, PartitionStatus, Phase, Status, rfc3339};
+use crate::telemetry::status::{Assignment, Board, LastCommit, Phase, Status, rfc3339};
 use crate::types::*;
-
-/// How often the status is built anew.
-const STATUS_EVERY_MS: u64 = 1_000;
-/// Commits between two sweeps of the store.
-const SWEEP_EVERY: u64 = 50;
 
 #[derive(Clone)]
 pub struct Telemetry {
@@ -75,31 +71,31 @@ impl Telemetry {
 
 pub struct Reporter {
     pub telemetry: Telemetry,
-    ports: Ports,
-    names: Names,
-    status: Status,
-    lane: Option<Lane>,
-    log_ends: LogEnds,
-    timestamps: Timestamps,
+    pub(super) ports: Ports,
+    pub(super) names: Names,
+    pub(super) status: Status,
+    pub(super) lane: Option<Lane>,
+    pub(super) log_ends: LogEnds,
+    pub(super) timestamps: Timestamps,
     /// Next offset that is expected of the consumer.
-    delivered_to: BTreeMap<TopicPartition, Offset>,
-    assignment: Assignment,
-    known: Option<Known>,
-    stop_cleared: bool,
-    commits: u64,
-    swept_at: u64,
-    unreadable: BTreeSet<LaneName>,
-    last_status_ms: u64,
-    late: LatePolicy,
+    pub(super) delivered_to: BTreeMap<TopicPartition, Offset>,
+    pub(super) assignment: Assignment,
+    pub(super) known: Option<Known>,
+    pub(super) stop_cleared: bool,
+    pub(super) commits: u64,
+    pub(super) swept_at: u64,
+    pub(super) unreadable: BTreeSet<LaneName>,
+    pub(super) last_status_ms: u64,
+    pub(super) late: LatePolicy,
     /// When the commit in flight was first posted.
-    committing_since: Option<Instant>,
-    progress: Progressing,
+    pub(super) committing_since: Option<Instant>,
+    pub(super) progress: Progressing,
 }
 
 /// For the stall watchdog: when anything last moved.
-struct Progressing {
-    since_ms: u64,
-    mark: (u64, Option<CommitId>),
+pub(super) struct Progressing {
+    pub since_ms: u64,
+    pub mark: (u64, Option<CommitId>),
 }
 
 impl Reporter {
@@ -352,153 +348,6 @@ impl Reporter {
     /// Before a request to commit: whatever comes of it is told to the value returned.
     pub fn posting(&mut self, plan: &SnapshotPlan) -> Posting {
         self.committing_since.get_or_insert_with(Instant::now);
-        Posting { metrics: self.telemetry.metrics.clone(), commit: plan.commit_id, since: Instant::now() }
-    }
-
-    // ---- the beat
-
-    /// Called at every tick. Returns how many bytes the hot set may keep where memory runs short.
-    pub fn beat(&mut self, core: &Instance, open_bytes: u64, inbox_bytes: u64, in_flight_bytes: u64) -> Option<usize> {
-        let now_ms = self.ports.clock.monotonic_ms();
-        self.telemetry.board.beat(now_ms);
-        let account = &self.telemetry.account;
-        account.set(Part::HotIds, core.coverage().bytes() as u64);
-        account.set(Part::OpenBatch, open_bytes);
-        account.set(Part::InFlight, in_flight_bytes);
-        account.set(Part::KafkaBuffers, inbox_bytes);
-        if self.last_status_ms != 0 && now_ms < self.last_status_ms + STATUS_EVERY_MS {
-            return None;
-        }
-        self.last_status_ms = now_ms;
-        self.publish(core);
-        let held = self.telemetry.account.parts();
-        let short = pressure(&held, resident_bytes(), &self.telemetry.budget) >= Pressure::EvictHot;
-        short.then(|| {
-            release_freed();
-            (held.get(Part::HotIds) / 4 * 3) as usize
-        })
-    }
-
-    /// Every so many commits, files that the table no longer lists leave the store.
-    pub fn sweep_is_due(&mut self) -> bool {
-        let due = self.commits >= self.swept_at + SWEEP_EVERY;
-        if due {
-            self.swept_at = self.commits;
-        }
-        due
-    }
-
-    fn publish(&mut self, core: &Instance) {
-        let metrics = &self.telemetry.metrics;
-        let coverage = core.coverage();
-        metrics.dedup.hot(coverage.ids() as u64, coverage.bytes() as u64);
-        let parts = self.telemetry.account.parts();
-        for (part, bytes) in parts.iter() {
-            metrics.memory(part.name(), bytes);
-        }
-        metrics.partitions.owned(&core.owned().keys().cloned().collect());
-        self.status.memory = MemoryStatus {
-            memory_max: self.telemetry.budget.memory_max,
-            resident: resident_bytes(),
-            parts: parts.iter().map(|(part, bytes)| (part.name(), bytes)).collect(),
-        };
-        self.status.dependencies = self.ports.health.status();
-        self.status.assignment = match (core.owned().is_empty(), self.assignment) {
-            (false, _) => Assignment::Assigned,
-            (true, Assignment::Waiting) => Assignment::Waiting,
-            (true, _) => Assignment::StandingBy,
-        };
-        self.status.partitions = self.partitions(core);
-        self.telemetry.board.publish(self.status.clone());
-    }
-
-    fn partitions(&mut self, core: &Instance) -> Vec<PartitionStatus> {
-        let owned: Vec<TopicPartition> = core.owned().keys().cloned().collect();
-        let ends = self.log_ends.of(owned);
-        let now_ms = self.ports.clock.wall_ms();
-        let mut partitions = Vec::new();
-        for (partition, owned) in core.owned() {
-            let table = self.lane.as_ref().and_then(|l| l.partitions.get(partition));
-            let edges = ends.get(partition);
-            let table_offset = table.map(|p| p.next_offset);
-            let lag = edges.zip(table_offset).map(|(e, at)| (e.stable - at).max(0) as u64);
-            let oldest = table_offset.and_then(|at| self.timestamps.first_from(partition, at));
-            let seconds = match (lag, oldest) {
-                (Some(0), _) => Some(0.0),
-                (_, Some(at)) => Some(((now_ms - at) as f64 / 1e3).max(0.0)),
-                _ => None,
-            };
-            if let Some(records) = lag {
-                self.telemetry.metrics.partitions.lag(partition, records, seconds.unwrap_or(0.0));
-            }
-            partitions.push(PartitionStatus {
-                topic: partition.topic.to_string(),
-                partition: partition.partition,
-                log_start_offset: edges.map(|e| e.start),
-                log_end_offset: edges.map(|e| e.end),
-                last_stable_offset: edges.map(|e| e.stable),
-                group_offset: table_offset,
-                table_offset,
-                lag_records: lag,
-                lag_seconds: seconds,
-                owner: None,
-                paused: owned.position.is_none(),
-                idle: owned.position.as_ref().is_some_and(|p| p.idle),
-            });
-        }
-        partitions
-    }
-
-    /// How long nothing moved although there is something to do and every dependency answers, in milliseconds.
-    pub fn stalled_ms(&mut self, core: &Instance) -> u64 {
-        let now_ms = self.ports.clock.monotonic_ms();
-        let consumed = core.open_batch().1.counts.consumed();
-        let commit = self.status.last_commit.as_ref().and_then(|c| c.commit_id.parse().ok());
-        let mark = (consumed, commit);
-        if mark != self.progress.mark || (core.is_drained() && core.is_placed()) || self.ports.health.any_down() {
-            self.progress = Progressing { since_ms: now_ms, mark };
-        }
-        now_ms - self.progress.since_ms
-    }
-
-    pub fn stalled(&mut self, why: Option<String>) {
-        self.status.stalled = why;
-    }
-}
-
-/// One request to commit on its way.
-pub struct Posting {
-    metrics: Arc<Metrics>,
-    commit: CommitId,
-    since: Instant,
-}
-
-impl Posting {
-    pub fn posted(self, outcome: &Outcome, files: &[WrittenFile]) {
-        let commits = &self.metrics.commits;
-        commits.phase("post", self.since.elapsed());
-        let commit = self.commit;
-        match outcome {
-            Outcome::Committed(_) => {
-                commits.attempted(CommitOutcome::Committed);
-                files.iter().for_each(|f| commits.data_file(f.bytes));
-            }
-            Outcome::NotSent(why) => {
-                commits.attempted(CommitOutcome::NotSent);
-                tracing::warn!(commit_id = %commit, why, "the commit was not sent; it is tried again");
-            }
-            Outcome::Conflict(why) => {
-                commits.attempted(CommitOutcome::Conflict);
-                tracing::info!(commit_id = %commit, why, "the table moved on; the commit is tried again");
-            }
-            Outcome::Unknown(why) => {
-                commits.attempted(CommitOutcome::Unknown);
-                tracing::warn!(commit_id = %commit, why, "it isn't known whether the commit landed: the table is asked");
-            }
-            Outcome::Rejected { status, text } => {
-                commits.attempted(CommitOutcome::Rejected);
-                tracing::error!(commit_id = %commit, status, text, "the catalog rejected the commit");
-            }
-        }
+        Posting::of(plan.commit_id, self.telemetry.metrics.clone())
     }
 }

@@ -2,8 +2,9 @@
 //! on the disk when `put` returns: temporary file, fsync, rename, fsync of the folder.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -98,10 +99,10 @@ fn storage_error(path: &str, error: &io::Error) -> StorageError {
 }
 
 fn read_range(file: &Path, range: Range<u64>) -> io::Result<Bytes> {
-    let mut file = File::open(file)?;
-    file.seek(SeekFrom::Start(range.start))?;
-    let mut content = Vec::new();
-    file.take(range.end.saturating_sub(range.start)).read_to_end(&mut content)?;
+    let file = File::open(file)?;
+    let end = range.end.min(file.metadata()?.len());
+    let mut content = vec![0; end.saturating_sub(range.start) as usize];
+    file.read_exact_at(&mut content, range.start)?;
     Ok(content.into())
 }
 

@@ -9,6 +9,7 @@ mod commit;
 mod compare;
 mod judge;
 mod messages;
+mod on_base;
 mod places;
 mod stops;
 #[cfg(test)]

@@ -1,0 +1,190 @@
+//! Carrying out the core's effects: those that take time beside the loop, the others at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::core::batch::LateRecord;
+use crate::core::instance::*;
+use crate::error::Stop;
+use crate::pipeline::effects::{Done, mirror_metadata};
+use crate::pipeline::rows::SealedRows;
+use crate::pipeline::{End, Pipeline};
+use crate::ports::*;
+use crate::types::*;
+
+/// Files that wait longer for their commit are looked for before it is posted.
+const FILES_OLD: Duration = Duration::from_secs(3_600);
+
+impl Pipeline {
+    pub(super) fn spawn(&mut self, ticket: Ticket, task: impl Future<Output = Done> + Send + 'static) {
+        let handle = self.tasks.spawn(task);
+        self.running.insert(ticket, handle);
+    }
+
+    pub(super) fn carry_out(&mut self, effect: Effect) {
+        let ports = self.ports.clone();
+        match effect {
+            Effect::Load { ticket, with_witness } => {
+                let names = self.options.names.clone();
+                self.spawn(ticket, async move {
+                    settle(ports.load(&names, with_witness).await, |load| Event::Loaded { ticket, load })
+                });
+            }
+            Effect::CreateTable { ticket } => self.spawn(ticket, async move {
+                let created = ports.until_up(|| ports.table.create()).await;
+                settle(created, |()| answer(ticket, Answer::Created))
+            }),
+            Effect::LogEdges { ticket, partitions, latest } => self.spawn(ticket, async move {
+                settle(ports.log_edges(partitions, latest).await, |edges| answer(ticket, Answer::Edges(edges)))
+            }),
+            Effect::Probe { ticket, batch, lookups } => {
+                let rows = self.rows_of(batch);
+                self.reporter.probed(&lookups);
+                self.spawn(ticket, async move {
+                    match ports.probe(&rows, lookups).await {
+                        Ok(Some(found)) => Done::Event(answer(ticket, Answer::Found(found))),
+                        Ok(None) => Done::Event(answer(ticket, Answer::BaseMoved)),
+                        Err(stop) => Done::Stop(stop),
+                    }
+                });
+            }
+            Effect::Prepare { ticket, batch, taken_out, late } => self.prepare(ticket, batch, taken_out, late),
+            Effect::Rewrite { ticket, batch, taken_out } => self.rewrite(ticket, batch, taken_out),
+            Effect::Post { ticket, base, plan, files } => {
+                let old = files.iter().any(|path| self.written[path].0.elapsed() > FILES_OLD);
+                let files: Vec<WrittenFile> = files.iter().map(|path| self.written[path].1.clone()).collect();
+                let reporter = self.reporter.posting(&plan);
+                self.spawn(ticket, async move {
+                    if old && let Err(stop) = ports.still_there(&files).await {
+                        return Done::Stop(stop);
+                    }
+                    let outcome = ports.post(&base, &plan, &files).await;
+                    reporter.posted(&outcome, &files);
+                    Done::Event(answer(ticket, Answer::Posted(posted(outcome))))
+                });
+            }
+            Effect::BackOff { ticket, attempt } => self.spawn(ticket, async move {
+                ports.back_off(attempt).await;
+                Done::Event(answer(ticket, Answer::BackedOff))
+            }),
+            Effect::Assign(partitions) => self.source.assign(starts(partitions)),
+            Effect::Unassign(partitions) => self.source.unassign(partitions.into_iter().collect()),
+            Effect::Reposition(partitions) => self.source.reposition(starts(partitions)),
+            Effect::Mirror { offsets, table, commit } => {
+                self.source.mirror_group_offsets(offsets, mirror_metadata(table, commit));
+            }
+            Effect::Cover(files) => self.cover.want(files),
+            Effect::Forget(batch) => self.forget(batch),
+            Effect::Report(report) => {
+                let held = match &report {
+                    Report::Committed(committed) => self.held.get(&committed.batch),
+                    _ => None,
+                };
+                self.reporter.report(report, held.map(|h| (&*h.rows, &h.taken_out)));
+                self.sweep_now_and_then();
+            }
+            Effect::Stop(stop) => self.end = self.end.take().or(Some(Err(stop))),
+            Effect::Leave { unknown } if unknown.is_empty() => self.source.close(),
+            Effect::Leave { unknown } => {
+                self.source.close();
+                self.end = Some(Ok(End::Unknown(unknown)));
+            }
+        }
+    }
+
+    // ---- rows on their way
+
+    pub(super) fn rows_of(&self, batch: BatchNumber) -> Arc<SealedRows> {
+        self.held.get(&batch).unwrap_or_else(|| panic!("the rows of {batch:?} are held")).rows.clone()
+    }
+
+    /// Letters first, acknowledged; then the rows, durable.
+    pub(super) fn prepare(
+        &mut self,
+        ticket: Ticket,
+        batch: BatchNumber,
+        taken_out: BTreeMap<EventHour, BTreeSet<MessageId>>,
+        late: Vec<LateRecord>,
+    ) {
+        let held = self.held.get_mut(&batch).unwrap_or_else(|| panic!("the rows of {batch:?} are held"));
+        held.taken_out = taken_out;
+        let (rows, taken_out, at) = (held.rows.clone(), held.taken_out.clone(), held.gold_ingestion_timestamp);
+        let late = late.iter().filter_map(|l| rows.late.get(&(l.partition.clone(), l.offset)));
+        let letters: Vec<Letter> = rows.letters.iter().chain(late).cloned().collect();
+        let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
+        self.spawn(ticket, async move {
+            if !letters.is_empty() {
+                if let Err(stop) = ports.until_up(|| ports.letters.send(&letters)).await {
+                    return Done::Stop(stop);
+                }
+                telemetry.letters_sent(&letters);
+            }
+            let hours = rows.hours.keys().copied().collect();
+            written(ticket, ports.write(&rows, hours, &taken_out, at).await)
+        });
+    }
+
+    pub(super) fn rewrite(
+        &mut self,
+        ticket: Ticket,
+        batch: BatchNumber,
+        taken_out: BTreeMap<EventHour, BTreeSet<MessageId>>,
+    ) {
+        let held = self.held.get_mut(&batch).unwrap_or_else(|| panic!("the rows of {batch:?} are held"));
+        let hours: Vec<EventHour> = taken_out.keys().copied().collect();
+        for (hour, ids) in taken_out {
+            held.taken_out.entry(hour).or_default().extend(ids);
+        }
+        let (rows, taken_out, at) = (held.rows.clone(), held.taken_out.clone(), held.gold_ingestion_timestamp);
+        let ports = self.ports.clone();
+        self.spawn(ticket, async move { written(ticket, ports.write(&rows, hours, &taken_out, at).await) });
+    }
+
+    /// The store forgets files that are neither live nor on their way.
+    pub(super) fn sweep_now_and_then(&mut self) {
+        if !self.reporter.sweep_is_due() {
+            return;
+        }
+        let (live, written) = (self.core.live().clone(), self.written.keys().cloned().collect::<BTreeSet<_>>());
+        let store = self.ports.store.clone();
+        tokio::task::spawn_blocking(move || store.sweep(&|path| live.contains(path) || written.contains(path)));
+    }
+
+    pub(super) fn forget(&mut self, batch: BatchNumber) {
+        self.held.remove(&batch);
+        if self.held.is_empty() && self.core.batch_in_flight().is_none() {
+            self.written.clear();
+        }
+    }
+}
+
+fn answer(ticket: Ticket, answer: Answer) -> Event {
+    Event::Answered { ticket, answer }
+}
+
+fn settle<T>(result: Result<T, Stop>, event: impl FnOnce(T) -> Event) -> Done {
+    match result {
+        Ok(value) => Done::Event(event(value)),
+        Err(stop) => Done::Stop(stop),
+    }
+}
+
+fn written(ticket: Ticket, result: Result<(Vec<WrittenFile>, Vec<AddedFile>), Stop>) -> Done {
+    match result {
+        Ok((files, added)) => Done::Written(files, answer(ticket, Answer::Prepared(added))),
+        Err(stop) => Done::Stop(stop),
+    }
+}
+
+fn posted(outcome: Outcome) -> Posted {
+    match outcome {
+        Outcome::Committed(snapshot) => Posted::Committed(snapshot),
+        Outcome::Rejected { status, text } => Posted::Rejected { status, text },
+        Outcome::NotSent(_) | Outcome::Conflict(_) | Outcome::Unknown(_) => Posted::Unsettled,
+    }
+}
+
+fn starts(partitions: Vec<(TopicPartition, Epoch, Option<Offset>)>) -> Vec<(TopicPartition, Epoch, StartAt)> {
+    partitions.into_iter().map(|(tp, epoch, at)| (tp, epoch, at.map_or(StartAt::Parked, StartAt::Offset))).collect()
+}
