@@ -175,7 +175,7 @@ fn a_warm_restart_is_served_by_sled_and_a_deleted_or_corrupted_state_costs_time_
         sluice.kill();
     }
     let mut sluice = world.start(1);
-    world.drain(&mut [&mut sluice]);
+    sluice.wait_ready();
     sluice.terminate();
     world.check();
     assert_eq!(world.metadata().lane(&world.group).unwrap().totals.written, 5_000);
