@@ -135,7 +135,9 @@ fn a_wrong_value_is_named_with_key_place_value_and_fix() {
 
 #[test]
 fn topics_are_names_each_once() {
-    for (topics, wrong) in [("", "is empty"), ("^silver.*", "pattern"), ("a,b,a", "twice"), ("a b", "can't be a topic")] {
+    for (topics, wrong) in
+        [("", "is empty"), ("^silver.*", "pattern"), ("a,b,a", "twice"), ("a b", "can't be a topic"), ("idle", "summaries")]
+    {
         let Problems(problems) = load(MINIMAL, &[], &[&format!("kafka.topics={topics}")]).unwrap_err();
         assert!(problems[0].wrong.contains(wrong), "{topics}: {}", problems[0]);
     }
