@@ -56,17 +56,14 @@ fn twenty_kills_at_random_moments_lose_nothing_and_double_nothing() {
             0 => std::thread::sleep(Duration::from_millis(chance.below(2_500))),
             // Anywhere in a commit interval.
             1 => {
-                world.wait_commits(before, 1 + chance.below(2) as usize, &mut sluice);
+                world.wait_commits(before, 2 + chance.below(2) as usize, &mut sluice);
                 std::thread::sleep(Duration::from_millis(chance.below(1_300)));
             }
             // While a commit is under way: from the first byte of its data files on.
             _ => {
                 world.wait_commits(before, 1, &mut sluice);
-                wait_until("a data file begins", LONG, || match phase(&world) {
-                    "behind a data file" => Ok(()),
-                    other => Err(other.to_owned()),
-                });
-                std::thread::sleep(Duration::from_millis(chance.below(60)));
+                wait_data_file(&world);
+                std::thread::sleep(Duration::from_millis(chance.below(25)));
             }
         }
         sluice.assert_alive();
@@ -81,18 +78,27 @@ fn twenty_kills_at_random_moments_lose_nothing_and_double_nothing() {
         report.push(format!("kill {kill:>2}: {phase}, {event}; {} commits survived", commits() - before));
         sluice = world.start(1);
     }
+    let survived = commits();
     end.store(true, Ordering::Relaxed);
     producing.join().expect("the producer ends well");
     let rate = sent.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
     println!("{}\n{rate:.0} records/s were produced meanwhile", report.join("\n"));
     // Past the capture of test output: what was hit is worth a line also when nothing was wrong.
-    let _ = writeln!(std::io::stderr(), "{KILLS} kills at {rate:.0} records/s: {phases:?}, {} commits", commits());
+    let _ = writeln!(std::io::stderr(), "{KILLS} kills at {rate:.0} records/s: {phases:?}, {survived} commits");
     assert!(rate > RATE as f64 * 0.8, "records came at {rate:.0}/s only");
     world.drain(&mut [&mut sluice]);
     sluice.terminate();
-    let survived = commits();
     assert!(survived >= KILLS, "{survived} commits survived between {KILLS} kills");
     world.check();
+}
+
+/// Waits until the newest file is a data file. Asked for every millisecond: a local commit is over soon after.
+fn wait_data_file(world: &World) {
+    let deadline = Instant::now() + LONG;
+    while !newest_file(&world.engine.warehouse).is_some_and(|file| file.to_string_lossy().contains(".parquet")) {
+        assert!(Instant::now() < deadline, "no data file begins within {LONG:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// How far a commit had come when its process was killed, by the newest file that it left.
