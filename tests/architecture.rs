@@ -27,13 +27,17 @@ fn sources(folder: &str) -> Vec<PathBuf> {
     found
 }
 
+fn is_tests(file: &Path) -> bool {
+    let stem = file.file_stem().expect("a name").to_string_lossy();
+    let in_tests = file.components().any(|c| c.as_os_str() == "tests");
+    stem == "tests" || stem.ends_with("_tests") || stem.ends_with("_test") || in_tests
+}
+
 /// Lines outside of tests: those above `#[cfg(test)]`, in files that aren't test files themselves.
 fn code(folder: &str) -> Vec<Line> {
     let mut lines = Vec::new();
     for file in sources(folder) {
-        let stem = file.file_stem().expect("a name").to_string_lossy().into_owned();
-        let in_tests = file.components().any(|c| c.as_os_str() == "tests");
-        if stem == "tests" || stem.ends_with("_tests") || stem.ends_with("_test") || in_tests {
+        if is_tests(&file) {
             continue;
         }
         let text = fs::read_to_string(&file).expect("UTF-8");
@@ -142,12 +146,16 @@ fn nobody_seeks_and_nobody_polls_through_the_client_library() {
         &[".seek(", ".seek_partitions(", "rd_kafka_seek"],
         "positions change by reposition only: unassign and assign under a new epoch",
     );
-    none_holds("source", &[".poll("], "the consumer's event loop is ours: the library's own would drain the same queue");
+    none_holds(
+        "source",
+        &["BaseConsumer", "StreamConsumer"],
+        "the consumer's event loop is ours: the library's own would drain the same queue",
+    );
 }
 
 #[test]
 fn every_file_is_short_enough_to_read() {
-    for file in sources(".") {
+    for file in sources(".").into_iter().filter(|file| !is_tests(file)) {
         let text = fs::read_to_string(&file).expect("UTF-8");
         let lines = text.lines().take_while(|l| !l.starts_with("#[cfg(test)]")).count();
         assert!(lines <= 450, "{} has {lines} lines before its tests: split it by concept", file.display());

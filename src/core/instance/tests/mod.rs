@@ -1,6 +1,7 @@
 //! The protocol under histories: random ones from seeds, and those that broke an earlier draft, step by step.
 
 mod driver;
+mod node;
 mod oracle;
 mod world;
 

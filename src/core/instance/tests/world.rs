@@ -5,15 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::batch::LateRecord;
-use crate::core::breaker::BreakerRules;
-use crate::core::event_time::{EventTimeRules, LatePolicy};
 use crate::core::instance::*;
 use crate::core::plan::SnapshotPlan;
-use crate::core::roll::RollRules;
 use crate::core::table::*;
 use crate::core::tripwire::{Trace, Witness};
-use crate::error::Stop;
 use crate::types::*;
+
+pub use super::node::{Node, settings};
 
 pub type Key = (EventHour, MessageId);
 /// None: a control record.
@@ -70,41 +68,6 @@ pub struct World {
     pub fenced: u64,
     /// Rolled back or expired: an instance may have to stop, typed.
     pub history_lost: bool,
-}
-
-/// One instance and what it has asked for.
-pub struct Node {
-    pub core: Instance,
-    pub incarnation: u64,
-    pub assigned: BTreeSet<TopicPartition>,
-    /// Where its consumer reads: epoch and next offset.
-    pub reading: BTreeMap<TopicPartition, (Epoch, Offset)>,
-    /// Effects that were asked for and not yet carried out.
-    pub asked: Vec<Effect>,
-    /// Events on their way to it.
-    pub coming: Vec<Event>,
-    rows: BTreeMap<BatchNumber, Vec<Key>>,
-    taken_out: BTreeMap<BatchNumber, BTreeSet<Key>>,
-    pub stopped: Option<Stop>,
-}
-
-pub fn settings(nonce: u128, topics: &[&str], late: LatePolicy) -> Settings {
-    Settings {
-        lane: LANE.into(),
-        topics: topics.iter().map(|t| Topic::from(*t)).collect(),
-        start: Start::Earliest,
-        event_time: EventTimeRules { watermark_delay: 0, late, idle_timeout_ms: 1_000_000 },
-        roll: RollRules {
-            commit_interval_ms: 1_000,
-            idle_commit_interval_ms: 5_000,
-            batch_rows_max: 1_000,
-            batch_bytes_max: u64::MAX,
-        },
-        breaker: BreakerRules { rate_max: 1.0, rate_min: 1 },
-        answer_within_ms: 30_000,
-        hot_bytes_max: 1 << 20,
-        nonce: nonce << 32,
-    }
 }
 
 impl World {
@@ -451,25 +414,5 @@ impl World {
         if node.incarnation == request.incarnation {
             node.coming.push(Event::Answered { ticket: request.ticket, answer: Answer::Posted(posted) });
         }
-    }
-}
-
-impl Node {
-    fn new(settings: Settings, incarnation: u64) -> Self {
-        Self {
-            core: Instance::new(settings),
-            incarnation,
-            assigned: BTreeSet::new(),
-            reading: BTreeMap::new(),
-            asked: Vec::new(),
-            coming: Vec::new(),
-            rows: BTreeMap::new(),
-            taken_out: BTreeMap::new(),
-            stopped: None,
-        }
-    }
-
-    fn hours(&self, batch: BatchNumber) -> BTreeSet<EventHour> {
-        self.rows.get(&batch).into_iter().flatten().map(|k| k.0).collect()
     }
 }
