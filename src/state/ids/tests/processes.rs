@@ -28,6 +28,7 @@ fn child() {
     let (Ok(role), Ok(root)) = (std::env::var(ROLE), std::env::var(ROOT)) else { return };
     let root = PathBuf::from(root);
     match role.as_str() {
+        "put ten million ids" => super::ten_million_ids(&root),
         "put for ever" => {
             let store = open(&root);
             // As good as for ever: the parent kills long before.
@@ -153,4 +154,12 @@ fn a_full_disk_costs_the_cache_and_nothing_else() {
     right_or_absent(&store, 0..100);
     put_some(&store, 0..10);
     assert_eq!(right_or_absent(&store, 0..10), 10, "it works again with space on the disk");
+}
+
+#[test]
+fn an_id_costs_a_bounded_number_of_bytes_on_disk_and_in_memory() {
+    let root = tempfile::tempdir().unwrap();
+    let out = child_of("put ten million ids", root.path()).wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success() && said.contains("bytes an id"), "{said}");
 }
