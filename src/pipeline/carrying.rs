@@ -60,6 +60,11 @@ impl Pipeline {
                         return Done::Stop(stop);
                     }
                     let outcome = ports.post(&base, &plan, &files).await;
+                    match &outcome {
+                        Outcome::NotSent(why) => ports.health.down(&Down { dependency: "catalog", reason: why.clone() }),
+                        Outcome::Committed(_) | Outcome::Conflict(_) => ports.health.up("catalog"),
+                        Outcome::Unknown(_) | Outcome::Rejected { .. } => {}
+                    }
                     reporter.posted(&outcome, &files);
                     Done::Event(answer(ticket, Answer::Posted(posted(outcome))))
                 });
