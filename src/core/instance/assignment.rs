@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::core::instance::{Due, Effect, Ending, Event, Instance, LogEdges, Owned};
+use crate::core::instance::{Due, Effect, Ending, Instance, LogEdges, Owned};
 use crate::types::*;
 
 impl Instance {
@@ -79,7 +79,7 @@ impl Instance {
     }
 
     /// Everything is committed: answers the revoke, or leaves the group.
-    pub(super) fn leave(&mut self, _now_ms: u64, out: &mut Vec<Effect>) {
+    pub(super) fn leave(&mut self, out: &mut Vec<Effect>) {
         if let Some(Due::Revocation { partitions, .. }) = self.due.take() {
             for partition in &partitions {
                 self.owned.remove(partition);
@@ -132,16 +132,6 @@ impl Instance {
             self.coverage.cover(path, hour, ids);
             let evicted = self.coverage.evict_to(self.settings.hot_bytes_max);
             drop(evicted);
-        }
-    }
-}
-
-impl Event {
-    /// Events whose order relative to the records of their partition matters.
-    pub fn partition(&self) -> Option<&TopicPartition> {
-        match self {
-            Event::EndOfPartition { partition, .. } => Some(partition),
-            _ => None,
         }
     }
 }

@@ -249,7 +249,7 @@ impl Instance {
         if leaving || self.flush {
             match self.open.is_empty() {
                 false => return self.seal(out),
-                true if leaving => return self.leave(now_ms, out),
+                true if leaving => return self.leave(out),
                 true => {}
             }
         }
