@@ -140,6 +140,26 @@ fn the_stages_know_neither_the_pipeline_nor_the_command_line() {
 }
 
 #[test]
+fn the_pipeline_reads_no_clock_but_its_port() {
+    none_holds(
+        "pipeline",
+        &["Instant", "SystemTime", "Utc::now", "Local::now"],
+        "time is asked of `ports.clock`, so that a simulator can run the pipeline in time of its own",
+    );
+}
+
+#[test]
+fn every_error_line_has_an_event() {
+    let lines = code(".");
+    let errors = lines.iter().enumerate().filter(|(_, line)| line.code.contains("tracing::error!("));
+    let nameless: Vec<String> = errors
+        .filter(|(i, _)| !lines[*i..].iter().take(3).any(|line| line.code.contains("event = ")))
+        .map(|(_, line)| format!("{}:{}", line.file.display(), line.number))
+        .collect();
+    assert!(nameless.is_empty(), "ERROR calls a person, who looks for its event: {nameless:?}");
+}
+
+#[test]
 fn nobody_seeks_and_nobody_polls_through_the_client_library() {
     none_holds(
         ".",

@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::core::batch::LateRecord;
+use crate::core::batch::{LateRecord, Lookup};
 use crate::core::instance::*;
+use crate::core::plan::SnapshotPlan;
+use crate::core::table::TableView;
 use crate::error::Stop;
 use crate::pipeline::effects::{Done, mirror_metadata};
 use crate::pipeline::rows::SealedRows;
 use crate::pipeline::{End, Pipeline};
 use crate::ports::*;
+use crate::telemetry::metrics::CommitPhase;
 use crate::types::*;
 
 /// Files that wait longer for their commit are looked for before it is posted.
-const FILES_OLD: Duration = Duration::from_secs(3_600);
+const FILES_OLD_MS: u64 = 3_600_000;
 
 impl Pipeline {
     pub(super) fn spawn(&mut self, ticket: Ticket, task: impl Future<Output = Done> + Send + 'static) {
@@ -25,12 +27,7 @@ impl Pipeline {
     pub(super) fn carry_out(&mut self, effect: Effect) {
         let ports = self.ports.clone();
         match effect {
-            Effect::Load { ticket, with_witness } => {
-                let names = self.options.names.clone();
-                self.spawn(ticket, async move {
-                    settle(ports.load(&names, with_witness).await, |load| Event::Loaded { ticket, load })
-                });
-            }
+            Effect::Load { ticket, with_witness } => self.load(ticket, with_witness),
             Effect::CreateTable { ticket } => self.spawn(ticket, async move {
                 let created = ports.until_up(|| ports.table.create()).await;
                 settle(created, |()| answer(ticket, Answer::Created))
@@ -38,41 +35,17 @@ impl Pipeline {
             Effect::LogEdges { ticket, partitions, latest } => self.spawn(ticket, async move {
                 settle(ports.log_edges(partitions, latest).await, |edges| answer(ticket, Answer::Edges(edges)))
             }),
-            Effect::Probe { ticket, batch, lookups } => {
-                let rows = self.rows_of(batch);
-                self.reporter.probed(&lookups);
-                self.spawn(ticket, async move {
-                    match ports.probe(&rows, lookups).await {
-                        Ok(Some(found)) => Done::Event(answer(ticket, Answer::Found(found))),
-                        Ok(None) => Done::Event(answer(ticket, Answer::BaseMoved)),
-                        Err(stop) => Done::Stop(stop),
-                    }
-                });
-            }
+            Effect::Probe { ticket, batch, lookups } => self.probe(ticket, batch, lookups),
             Effect::Prepare { ticket, batch, taken_out, late } => self.prepare(ticket, batch, taken_out, late),
             Effect::Rewrite { ticket, batch, taken_out } => self.rewrite(ticket, batch, taken_out),
-            Effect::Post { ticket, base, plan, files } => {
-                let old = files.iter().any(|path| self.written[path].0.elapsed() > FILES_OLD);
-                let files: Vec<WrittenFile> = files.iter().map(|path| self.written[path].1.clone()).collect();
-                let reporter = self.reporter.posting(&plan);
+            Effect::Post { ticket, base, plan, files } => self.post(ticket, base, plan, files),
+            Effect::BackOff { ticket, attempt } => {
+                let telemetry = self.reporter.telemetry.clone();
                 self.spawn(ticket, async move {
-                    if old && let Err(stop) = ports.still_there(&files).await {
-                        return Done::Stop(stop);
-                    }
-                    let outcome = ports.post(&base, &plan, &files).await;
-                    match &outcome {
-                        Outcome::NotSent(why) => ports.health.down(&Down { dependency: "catalog", reason: why.clone() }),
-                        Outcome::Committed(_) | Outcome::Conflict(_) => ports.health.up("catalog"),
-                        Outcome::Unknown(_) | Outcome::Rejected { .. } => {}
-                    }
-                    reporter.posted(&outcome, &files);
-                    Done::Event(answer(ticket, Answer::Posted(posted(outcome))))
+                    telemetry.timed(CommitPhase::BackOff, &*ports.clock, ports.back_off(attempt)).await;
+                    Done::Event(answer(ticket, Answer::BackedOff))
                 });
             }
-            Effect::BackOff { ticket, attempt } => self.spawn(ticket, async move {
-                ports.back_off(attempt).await;
-                Done::Event(answer(ticket, Answer::BackedOff))
-            }),
             Effect::Assign(partitions) => self.source.assign(starts(partitions)),
             Effect::Unassign(partitions) => self.source.unassign(partitions.into_iter().collect()),
             Effect::Reposition(partitions) => self.source.reposition(starts(partitions)),
@@ -86,7 +59,7 @@ impl Pipeline {
                     Report::Committed(committed) => self.held.get(&committed.batch),
                     _ => None,
                 };
-                self.reporter.report(report, held.map(|h| (&*h.rows, &h.taken_out)));
+                self.reporter.report(report, held);
                 self.sweep_now_and_then();
             }
             Effect::Stop(stop) => self.end = self.end.take().or(Some(Err(stop))),
@@ -96,6 +69,57 @@ impl Pipeline {
                 self.end = Some(Ok(End::Unknown(unknown)));
             }
         }
+    }
+
+    // ---- the table
+
+    /// A phase of a commit where one waits for it; positions are placed and compared on loads of their own.
+    fn load(&mut self, ticket: Ticket, with_witness: bool) {
+        let (ports, telemetry, names) =
+            (self.ports.clone(), self.reporter.telemetry.clone(), self.options.names.clone());
+        let for_commit = self.core.is_committing_on(ticket);
+        self.spawn(ticket, async move {
+            let load = ports.load(&names, with_witness);
+            let loaded = match for_commit {
+                true => telemetry.timed(CommitPhase::Load, &*ports.clock, load).await,
+                false => load.await,
+            };
+            settle(loaded, |load| Event::Loaded { ticket, load })
+        });
+    }
+
+    fn probe(&mut self, ticket: Ticket, batch: BatchNumber, lookups: Vec<Lookup>) {
+        let rows = self.rows_of(batch);
+        self.reporter.probed(&lookups);
+        let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
+        self.spawn(ticket, async move {
+            let probe = ports.probe(&rows, lookups);
+            match telemetry.timed(CommitPhase::Probe, &*ports.clock, probe).await {
+                Ok(Some(found)) => Done::Event(answer(ticket, Answer::Found(found))),
+                Ok(None) => Done::Event(answer(ticket, Answer::BaseMoved)),
+                Err(stop) => Done::Stop(stop),
+            }
+        });
+    }
+
+    fn post(&mut self, ticket: Ticket, base: Arc<TableView>, plan: Box<SnapshotPlan>, files: Vec<FilePath>) {
+        let now = self.now();
+        let old = files.iter().any(|path| now - self.written[path].0 > FILES_OLD_MS);
+        let files: Vec<WrittenFile> = files.iter().map(|path| self.written[path].1.clone()).collect();
+        let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
+        self.spawn(ticket, async move {
+            if old && let Err(stop) = ports.still_there(&files).await {
+                return Done::Stop(stop);
+            }
+            let outcome = telemetry.timed(CommitPhase::Post, &*ports.clock, ports.post(&base, &plan, &files)).await;
+            match &outcome {
+                Outcome::NotSent(why) => ports.health.down(&Down { dependency: "catalog", reason: why.clone() }),
+                Outcome::Committed(_) | Outcome::Conflict(_) => ports.health.up("catalog"),
+                Outcome::Unknown(_) | Outcome::Rejected { .. } => {}
+            }
+            telemetry.posted(plan.commit_id, &outcome, &files);
+            Done::Event(answer(ticket, Answer::Posted(posted(outcome))))
+        });
     }
 
     // ---- rows on their way
@@ -120,13 +144,18 @@ impl Pipeline {
         let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
         self.spawn(ticket, async move {
             if !letters.is_empty() {
-                if let Err(stop) = ports.until_up(|| ports.letters.send(&letters)).await {
+                let sent = ports.until_up(|| ports.letters.send(&letters));
+                if let Err(stop) = telemetry.timed(CommitPhase::Letters, &*ports.clock, sent).await {
                     return Done::Stop(stop);
                 }
                 telemetry.letters_sent(&letters);
             }
-            let hours = rows.hours.keys().copied().collect();
-            written(ticket, ports.write(&rows, hours, &taken_out, at).await)
+            let hours: Vec<EventHour> = rows.hours.keys().copied().collect();
+            if hours.is_empty() {
+                return Done::Event(answer(ticket, Answer::Prepared(Vec::new())));
+            }
+            let write = ports.write(&rows, hours, &taken_out, at);
+            written(ticket, telemetry.timed(CommitPhase::Files, &*ports.clock, write).await)
         });
     }
 
@@ -142,8 +171,11 @@ impl Pipeline {
             held.taken_out.entry(hour).or_default().extend(ids);
         }
         let (rows, taken_out, at) = (held.rows.clone(), held.taken_out.clone(), held.gold_ingestion_timestamp);
-        let ports = self.ports.clone();
-        self.spawn(ticket, async move { written(ticket, ports.write(&rows, hours, &taken_out, at).await) });
+        let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
+        self.spawn(ticket, async move {
+            let write = ports.write(&rows, hours, &taken_out, at);
+            written(ticket, telemetry.timed(CommitPhase::Files, &*ports.clock, write).await)
+        });
     }
 
     /// The store forgets files that are neither live nor on their way.

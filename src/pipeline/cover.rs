@@ -2,7 +2,7 @@
 //! has them, else from the table's message_id column.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -10,7 +10,7 @@ use crate::core::instance::Event;
 use crate::core::table::LiveFile;
 use crate::pipeline::effects::Ports;
 use crate::pipeline::report::Telemetry;
-use crate::ports::PortError;
+use crate::ports::{Clock, PortError};
 use crate::telemetry::metrics::LoadSource;
 use crate::types::*;
 
@@ -24,13 +24,15 @@ pub struct Cover {
     /// What was read since the queue was last empty, and since when.
     files: u64,
     ids: u64,
-    since: Instant,
+    since_ms: u64,
+    clock: Arc<dyn Clock>,
 }
 
 impl Cover {
     pub fn start(ports: Ports, telemetry: Telemetry) -> Self {
         let (queue, mut files) = mpsc::unbounded_channel::<LiveFile>();
         let (covered_to, covered) = mpsc::channel(2);
+        let clock = ports.clock.clone();
         tokio::spawn(async move {
             while let Some(file) = files.recv().await {
                 let ids = load(&ports, &telemetry, &file).await;
@@ -39,12 +41,12 @@ impl Cover {
                 }
             }
         });
-        Self { wanted: BTreeSet::new(), queue, covered, files: 0, ids: 0, since: Instant::now() }
+        Self { wanted: BTreeSet::new(), queue, covered, files: 0, ids: 0, since_ms: 0, clock }
     }
 
     pub fn want(&mut self, files: Vec<LiveFile>) {
         if self.wanted.is_empty() {
-            self.since = Instant::now();
+            self.since_ms = self.clock.monotonic_ms();
         }
         for file in files {
             if self.wanted.insert(file.path.clone()) {
@@ -62,7 +64,7 @@ impl Cover {
             self.files += u64::from(ids.is_some());
             self.ids += ids.as_ref().map_or(0, Vec::len) as u64;
             if self.wanted.is_empty() {
-                let took_ms = self.since.elapsed().as_millis() as u64;
+                let took_ms = self.clock.monotonic_ms() - self.since_ms;
                 tracing::info!(
                     event = "dedup.synced",
                     files = self.files,

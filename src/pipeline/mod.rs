@@ -17,7 +17,7 @@ mod status_page;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -71,6 +71,8 @@ struct Held {
     rows: Arc<SealedRows>,
     taken_out: BTreeMap<EventHour, BTreeSet<MessageId>>,
     gold_ingestion_timestamp: Micros,
+    /// By the monotonic clock.
+    sealed_ms: u64,
 }
 
 pub struct Pipeline {
@@ -84,8 +86,9 @@ pub struct Pipeline {
     open_number: BatchNumber,
     open: OpenRows,
     held: BTreeMap<BatchNumber, Held>,
-    /// What manifests will say of files that may still be committed, and since when they wait.
-    written: BTreeMap<FilePath, (Instant, WrittenFile)>,
+    /// What manifests will say of files that may still be committed, and since when they wait (milliseconds of the monotonic
+    /// clock).
+    written: BTreeMap<FilePath, (u64, WrittenFile)>,
     tasks: JoinSet<Done>,
     running: BTreeMap<Ticket, AbortHandle>,
     resolving: JoinSet<Resolved>,
@@ -232,7 +235,8 @@ impl Pipeline {
         if number != self.open_number {
             let rows = std::mem::take(&mut self.open).seal();
             let gold_ingestion_timestamp = self.ports.clock.wall_ms() * 1000;
-            let held = Held { rows: Arc::new(rows), taken_out: BTreeMap::new(), gold_ingestion_timestamp };
+            let sealed_ms = self.now();
+            let held = Held { rows: Arc::new(rows), taken_out: BTreeMap::new(), gold_ingestion_timestamp, sealed_ms };
             self.held.insert(self.open_number, held);
             self.open_number = number;
             self.core.open_bytes(0);
@@ -243,7 +247,7 @@ impl Pipeline {
         match done {
             Ok(Done::Event(event)) => self.feed(event),
             Ok(Done::Written(files, event)) => {
-                let now = Instant::now();
+                let now = self.now();
                 self.written.extend(files.into_iter().map(|f| (f.path.clone(), (now, f))));
                 self.feed(event);
             }

@@ -1,28 +1,25 @@
-//! One request to commit, and how it ended.
+//! The parts of a commit as they are carried out: how long each took, and how a request to the catalog ended.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::future::Future;
+use std::time::Duration;
 
-use crate::ports::{Outcome, WrittenFile};
-use crate::telemetry::metrics::{CommitOutcome, Metrics};
+use crate::pipeline::report::Telemetry;
+use crate::ports::{Clock, Outcome, WrittenFile};
+use crate::telemetry::metrics::{CommitOutcome, CommitPhase};
 use crate::types::CommitId;
 
-/// One request to commit on its way.
-pub struct Posting {
-    metrics: Arc<Metrics>,
-    commit: CommitId,
-    since: Instant,
-}
-
-impl Posting {
-    pub fn of(commit: CommitId, metrics: Arc<Metrics>) -> Self {
-        Self { metrics, commit, since: Instant::now() }
+impl Telemetry {
+    /// Does one part of a commit and tells how long it took. One that is given up tells nothing.
+    pub async fn timed<T>(&self, phase: CommitPhase, clock: &dyn Clock, part: impl Future<Output = T>) -> T {
+        let since_ms = clock.monotonic_ms();
+        let done = part.await;
+        self.metrics.commits.phase(phase, Duration::from_millis(clock.monotonic_ms() - since_ms));
+        done
     }
 
-    pub fn posted(self, outcome: &Outcome, files: &[WrittenFile]) {
+    /// A request to commit has ended.
+    pub fn posted(&self, commit: CommitId, outcome: &Outcome, files: &[WrittenFile]) {
         let commits = &self.metrics.commits;
-        commits.phase("post", self.since.elapsed());
-        let commit = self.commit;
         match outcome {
             Outcome::Committed(_) => {
                 commits.attempted(CommitOutcome::Committed);
@@ -42,7 +39,10 @@ impl Posting {
             }
             Outcome::Rejected { status, text } => {
                 commits.attempted(CommitOutcome::Rejected);
-                tracing::error!(commit_id = %commit, status, text, "the catalog rejected the commit");
+                tracing::error!(
+                    event = "iceberg.rejected", commit_id = %commit, status, text,
+                    "the catalog rejected the commit: mend what it names"
+                );
             }
         }
     }

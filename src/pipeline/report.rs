@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::core::batch::Lookup;
 use crate::core::event_time::LatePolicy;
 use crate::core::instance::*;
-use crate::core::plan::SnapshotPlan;
 use crate::core::table::*;
 use crate::pipeline::effects::{Names, Ports};
 use crate::pipeline::lag::{LogEnds, Timestamps};
-use crate::pipeline::posting::Posting;
-use crate::pipeline::rows::{SealedRows, TopicCounts};
+use crate::pipeline::Held;
+use crate::pipeline::rows::TopicCounts;
 use crate::ports::*;
 use crate::state::dir::Known;
 use crate::state::memory::{Account, Budget};
@@ -87,8 +86,6 @@ pub struct Reporter {
     pub(super) unreadable: BTreeSet<LaneName>,
     pub(super) last_status_ms: u64,
     pub(super) late: LatePolicy,
-    /// When the commit in flight was first posted.
-    pub(super) committing_since: Option<Instant>,
     pub(super) progress: Progressing,
 }
 
@@ -123,7 +120,6 @@ impl Reporter {
             unreadable: BTreeSet::new(),
             last_status_ms: 0,
             late,
-            committing_since: None,
             progress: Progressing { since_ms, mark: (0, None) },
         }
     }
@@ -195,9 +191,10 @@ impl Reporter {
 
     // ---- the core's reports
 
-    pub fn report(&mut self, report: Report, rows: Option<(&SealedRows, &BTreeMap<EventHour, BTreeSet<MessageId>>)>) {
+    /// `held`: the rows of the batch that was committed.
+    pub(super) fn report(&mut self, report: Report, held: Option<&Held>) {
         match report {
-            Report::Committed(committed) => self.committed(*committed, rows),
+            Report::Committed(committed) => self.committed(*committed, held),
             Report::Opened { partitions, commit, snapshot } => {
                 let places: BTreeMap<String, Offset> = partitions.iter().map(|(tp, at)| (tp.to_string(), *at)).collect();
                 tracing::info!(
@@ -284,13 +281,14 @@ impl Reporter {
         }
     }
 
-    fn committed(&mut self, committed: Committed, rows: Option<(&SealedRows, &BTreeMap<EventHour, BTreeSet<MessageId>>)>) {
+    fn committed(&mut self, committed: Committed, held: Option<&Held>) {
         self.commits += 1;
         let metrics = &self.telemetry.metrics;
         let now_ms = self.ports.clock.wall_ms();
-        let took = self.committing_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        let since_ms = held.map_or(0, |held| self.ports.clock.monotonic_ms() - held.sealed_ms);
+        let took = Duration::from_millis(since_ms);
         metrics.commits.committed(committed.attempts, took, now_ms);
-        if let Some((rows, taken_out)) = rows {
+        if let Some(Held { rows, taken_out, .. }) = held {
             let topics = rows.topic_counts(taken_out, &committed.late);
             for (topic, counts) in &topics {
                 self.count_topic(topic, counts);
@@ -343,11 +341,5 @@ impl Reporter {
         for (reason, letters) in &counts.dead_lettered {
             records.dead_lettered(topic, reason, *letters);
         }
-    }
-
-    /// Before a request to commit: whatever comes of it is told to the value returned.
-    pub fn posting(&mut self, plan: &SnapshotPlan) -> Posting {
-        self.committing_since.get_or_insert_with(Instant::now);
-        Posting::of(plan.commit_id, self.telemetry.metrics.clone())
     }
 }

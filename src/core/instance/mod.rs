@@ -198,6 +198,10 @@ impl Instance {
     pub fn wants(&self, ticket: Ticket) -> bool {
         self.load == Some(ticket) || self.in_flight.as_ref().is_some_and(|f| f.waits_for(ticket))
     }
+    /// A commit waits for this answer, and not the placing or comparing of positions.
+    pub fn is_committing_on(&self, ticket: Ticket) -> bool {
+        self.in_flight.as_ref().is_some_and(|f| f.waits_for(ticket))
+    }
     /// Number of the batch in flight, whose rows must be kept.
     pub fn batch_in_flight(&self) -> Option<BatchNumber> {
         self.in_flight.as_ref().and_then(InFlight::batch_number)

@@ -50,6 +50,38 @@ impl CommitOutcome {
     }
 }
 
+/// `sluice_commit_phase_duration_seconds{phase}`: a part of a commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CommitPhase {
+    /// The table's head, and what Kafka says of the topics.
+    Load,
+    /// Ids looked up in data files that aren't in memory.
+    Probe,
+    /// Dead letters until the last is acknowledged.
+    Letters,
+    /// Data files until all are durable.
+    Files,
+    /// One request to the catalog.
+    Post,
+    /// The pause before the next attempt.
+    BackOff,
+}
+
+impl CommitPhase {
+    const ALL: [Self; 6] = [Self::Load, Self::Probe, Self::Letters, Self::Files, Self::Post, Self::BackOff];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Probe => "probe",
+            Self::Letters => "letters",
+            Self::Files => "files",
+            Self::Post => "post",
+            Self::BackOff => "back_off",
+        }
+    }
+}
+
 impl Commits {
     pub(super) fn new(r: &Registered) -> Commits {
         let commits = Commits {
@@ -62,7 +94,9 @@ impl Commits {
             ),
             phase_duration: r.histograms(
                 "sluice_commit_phase_duration_seconds",
-                "Parts of a commit.",
+                "Parts of a commit, each with what it waited for: load (the table's head and Kafka's topics), probe (ids \
+                 looked up in data files that are not in memory), letters (dead letters acknowledged), files (data files \
+                 durable), post (one request to the catalog), back_off (the pause before the next attempt).",
                 &["phase"],
                 &COMMIT_SECONDS,
             ),
@@ -76,6 +110,9 @@ impl Commits {
         };
         for o in CommitOutcome::ALL {
             commits.outcomes.with_label_values(&[o.label()]);
+        }
+        for p in CommitPhase::ALL {
+            commits.phase_duration.with_label_values(&[p.label()]);
         }
         commits
     }
@@ -93,9 +130,9 @@ impl Commits {
         self.last.set(at_ms as f64 / 1e3);
     }
 
-    /// `phase`: a stable short name, such as `dead_letters`, `write`, `load`, `probe`, `post`.
-    pub fn phase(&self, phase: &'static str, took: Duration) {
-        self.phase_duration.with_label_values(&[phase]).observe(took.as_secs_f64());
+    /// One part of a commit has ended.
+    pub fn phase(&self, phase: CommitPhase, took: Duration) {
+        self.phase_duration.with_label_values(&[phase.label()]).observe(took.as_secs_f64());
     }
 
     /// A data file of a commit that has landed.

@@ -8,7 +8,7 @@ mod registry;
 
 use prometheus::{IntCounterVec, IntGaugeVec, Registry, TextEncoder};
 
-pub use commits::{CommitOutcome, Commits};
+pub use commits::{CommitOutcome, CommitPhase, Commits};
 pub use dedup::{Dedup, LoadSource, LookupTier};
 pub use partitions::Partitions;
 pub use records::{LateAction, Records, TopicCounts};

@@ -24,7 +24,7 @@ fn touched() -> Metrics {
     m.commits.attempted(CommitOutcome::Conflict);
     m.commits.attempted(CommitOutcome::Committed);
     m.commits.committed(2, Duration::from_millis(120), 1_767_225_600_500);
-    m.commits.phase("post", Duration::from_millis(20));
+    m.commits.phase(CommitPhase::Post, Duration::from_millis(20));
     m.commits.watermark(Some(1_767_225_600_000_000));
     m.records.latencies(31.0, Some(-1.0));
     m.dedup.hot(1000, 24_000);
