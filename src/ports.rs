@@ -280,8 +280,15 @@ pub struct ProbeId {
     pub text: Option<Arc<str>>,
 }
 
-/// Ids that were looked up in one file: which of them it holds.
-pub type Hits = Vec<MessageId>;
+/// Ids that were looked up in one file.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Probed {
+    /// Those that the file holds, in the order asked.
+    pub hits: Vec<MessageId>,
+    /// How many of those asked were looked for in the message_id column; the footer and the bloom filters said no to the
+    /// others.
+    pub read: usize,
+}
 
 #[async_trait]
 pub trait DataFiles: Send + Sync {
@@ -294,7 +301,7 @@ pub trait DataFiles: Send + Sync {
         rows: Vec<RecordBatch>,
     ) -> Result<Vec<WrittenFile>, PortError>;
     /// Which of `ids` are in the file in rows of `hour`? A failure is never a "no".
-    async fn probe(&self, file: &LiveFile, hour: EventHour, ids: &[ProbeId]) -> Result<Hits, PortError>;
+    async fn probe(&self, file: &LiveFile, hour: EventHour, ids: &[ProbeId]) -> Result<Probed, PortError>;
     /// Every message_id of the file with its event hour; rows without id or timestamp left out.
     async fn read_ids(&self, file: &LiveFile) -> Result<Vec<(MessageId, EventHour)>, PortError>;
     async fn exists(&self, path: &str) -> Result<bool, PortError>;

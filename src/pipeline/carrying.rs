@@ -93,7 +93,7 @@ impl Pipeline {
         self.reporter.probed(&lookups);
         let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
         self.spawn(ticket, async move {
-            let probe = ports.probe(&rows, lookups);
+            let probe = ports.probe(&rows, lookups, &telemetry.metrics.dedup);
             match telemetry.timed(CommitPhase::Probe, &*ports.clock, probe).await {
                 Ok(Some(found)) => Done::Event(answer(ticket, Answer::Found(found))),
                 Ok(None) => Done::Event(answer(ticket, Answer::BaseMoved)),

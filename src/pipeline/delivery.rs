@@ -125,10 +125,10 @@ impl Pipeline {
         let mut from = 0;
         while from < chunk.frames.len() {
             let to = chunk.frames.len().min(from + JUDGED_AT_ONCE);
-            if !take_in(&mut self.core, &mut self.open, plans, rules, &partition, epoch, &chunk, from..to) {
-                return;
-            }
-            self.reporter.judged(to - from);
+            let range = from..to;
+            let looked_up = take_in(&mut self.core, &mut self.open, plans, rules, &partition, epoch, &chunk, range);
+            let Some(looked_up) = looked_up else { return };
+            self.reporter.looked_up(looked_up);
             from = to;
         }
     }

@@ -17,6 +17,7 @@ use crate::pipeline::health::Health;
 use crate::pipeline::rows::{SealedRows, canonical_text};
 use crate::ports::*;
 use crate::state::dir::StateDir;
+use crate::telemetry::metrics::{Dedup, LookupTier};
 use crate::types::*;
 
 /// Everything outside the process that effects touch.
@@ -191,15 +192,27 @@ impl Ports {
 
     /// Looks ids up in files, each file as often as its ids need; what sled holds isn't read from the table. None when a
     /// file is gone because the table no longer lists it: another engine rewrote and expired it meanwhile.
-    pub async fn probe(&self, rows: &SealedRows, lookups: Vec<Lookup>) -> Result<Option<Found>, Stop> {
+    pub async fn probe(
+        &self,
+        rows: &SealedRows,
+        lookups: Vec<Lookup>,
+        counted: &Dedup,
+    ) -> Result<Option<Found>, Stop> {
         let mut found = Vec::with_capacity(lookups.len());
         for lookup in lookups {
             let hits = match self.stored(&lookup).await {
-                Some(hits) => hits,
+                Some(hits) => {
+                    counted.lookups(LookupTier::Sled, lookup.ids.len() as u64);
+                    hits
+                }
                 None => {
                     let ids: Vec<ProbeId> = lookup.ids.iter().map(|id| probe_id(rows, *id)).collect();
                     match self.until_up(|| self.files.probe(&lookup.file, lookup.hour, &ids)).await {
-                        Ok(hits) => hits,
+                        Ok(probed) => {
+                            counted.lookups(LookupTier::Bloom, (ids.len() - probed.read) as u64);
+                            counted.lookups(LookupTier::Column, probed.read as u64);
+                            probed.hits
+                        }
                         Err(stop) if self.is_live(&lookup.file.path).await? => return Err(stop),
                         Err(_) => return Ok(None),
                     }

@@ -3,7 +3,7 @@
 use crate::core::event_time::LatePolicy;
 use crate::core::instance::{Body, Instance, RecordMeta, Verdict};
 use crate::decode::{EventTimeBounds, PlanSet, Reason, RowError, frame};
-use crate::pipeline::rows::OpenRows;
+use crate::pipeline::rows::{JudgedRow, OpenRows};
 use crate::ports::{Letter, RecordChunk, Stage};
 use crate::types::*;
 
@@ -18,7 +18,8 @@ pub struct Rules {
     pub now_ms: u64,
 }
 
-/// Decodes and judges records `from..to` of a chunk. False: their epoch is over, nothing was taken.
+/// Decodes and judges records of a chunk; tells how many of them were looked up, all but the malformed ones. None: their
+/// epoch is over, nothing was taken.
 #[allow(clippy::too_many_arguments)]
 pub fn take_in(
     core: &mut Instance,
@@ -29,10 +30,10 @@ pub fn take_in(
     epoch: Epoch,
     chunk: &RecordChunk,
     range: std::ops::Range<usize>,
-) -> bool {
+) -> Option<usize> {
     let current = core.owned().get(partition).is_some_and(|o| o.epoch == epoch && o.position.is_some() && !o.leaving);
     if !current {
-        return false;
+        return None;
     }
     let mut metas = Vec::with_capacity(range.len());
     let mut errors = Vec::new();
@@ -49,14 +50,13 @@ pub fn take_in(
         metas.push(RecordMeta { offset: frame.offset, leader_epoch: frame.leader_epoch, body });
     }
     let verdicts = core.judge(rules.now_ms, partition, epoch, &metas).expect("the epoch was current a moment ago");
+    let looked_up = metas.len() - errors.len();
     let mut errors = errors.into_iter().peekable();
     for ((i, meta), verdict) in range.zip(&metas).zip(verdicts) {
         match (meta.body, verdict) {
             (Body::Row { id, event_time }, verdict) => {
-                rows.judged(&partition.topic, id, verdict);
-                if i % 16 == 0 {
-                    rows.sample(event_time, chunk.frames[i].timestamp_ms);
-                }
+                let broker_ms = chunk.frames[i].timestamp_ms;
+                rows.judged(&partition.topic, JudgedRow { id, event_time, broker_ms }, verdict);
                 if verdict == Verdict::Late && rules.late == LatePolicy::DeadLetter {
                     rows.late_letter(late_letter(partition, chunk, i));
                 }
@@ -76,7 +76,7 @@ pub fn take_in(
             }
         }
     }
-    true
+    Some(looked_up)
 }
 
 fn decode_one(

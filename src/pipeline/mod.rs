@@ -13,6 +13,7 @@ mod lag;
 mod posting;
 mod report;
 mod rows;
+mod spread;
 mod status_page;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -16,7 +16,7 @@ use crate::pipeline::rows::TopicCounts;
 use crate::ports::*;
 use crate::state::dir::Known;
 use crate::state::memory::{Account, Budget};
-use crate::telemetry::metrics::{self, CommitOutcome, LateAction, LoadSource, LookupTier, Metrics, RegistryOutcome};
+use crate::telemetry::metrics::{self, CommitOutcome, LateAction, Latency, LoadSource, LookupTier, Metrics, RegistryOutcome};
 use crate::telemetry::status::{Assignment, Board, LastCommit, Phase, Status, rfc3339};
 use crate::types::*;
 
@@ -136,8 +136,9 @@ impl Reporter {
 
     // ---- the source
 
-    pub fn judged(&self, records: usize) {
-        self.telemetry.metrics.dedup.lookups(LookupTier::Hot, records as u64);
+    /// In the ids that are in memory, when the records were judged.
+    pub fn looked_up(&self, ids: usize) {
+        self.telemetry.metrics.dedup.lookups(LookupTier::Hot, ids as u64);
     }
 
     pub fn fetched(&mut self, partition: &TopicPartition, chunk: &RecordChunk) {
@@ -293,10 +294,11 @@ impl Reporter {
             for (topic, counts) in &topics {
                 self.count_topic(topic, counts);
             }
-            for (event_time, broker_ms) in &rows.samples {
-                let event = (now_ms * 1000 - event_time) as f64 / 1e6;
-                metrics.records.latencies(event, broker_ms.map(|at| (now_ms - at) as f64 / 1e3));
-            }
+            metrics.records.latencies(rows.written_times(taken_out).map(|(row, rows)| Latency {
+                event_to_commit: (now_ms * 1000 - row.event_time) as f64 / 1e6,
+                silver_to_gold: row.broker_ms.map(|at| (now_ms - at) as f64 / 1e3),
+                rows,
+            }));
         }
         metrics.commits.watermark(committed.lane.watermark);
         let ranges: BTreeMap<String, (Offset, Offset)> =

@@ -9,14 +9,12 @@ use arrow::compute::take_record_batch;
 use crate::core::batch::LateRecord;
 use crate::core::instance::Verdict;
 use crate::decode::ChunkDecoder;
+use crate::pipeline::spread::{RowTimes, Spread};
 use crate::ports::Letter;
 use crate::types::*;
 
 /// So many rows are decoded into one Arrow batch: more costs cache misses, fewer cost overhead a row.
 const CHUNK_ROWS: usize = 4096;
-
-/// Latency samples of one batch.
-const SAMPLES_MAX: usize = 512;
 
 /// Records of one topic in a batch, by what became of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -60,10 +58,18 @@ pub struct SealedRows {
     /// Late records that may become letters, by partition and offset.
     pub late: BTreeMap<(TopicPartition, Offset), Letter>,
     pub topics: BTreeMap<Topic, TopicCounts>,
-    /// Event time and broker timestamp (ms) of some of the records, for latencies.
-    pub samples: Vec<(Micros, Option<i64>)>,
+    /// Of the rows that are written unless they are taken out.
+    pub times: Spread,
     /// Text of the ids that are no canonical UUID: a bloom filter is asked with the text.
     pub texts: HashMap<MessageId, Arc<str>>,
+}
+
+/// What is known of a decoded row besides its columns.
+#[derive(Clone, Copy, Debug)]
+pub struct JudgedRow {
+    pub id: MessageId,
+    pub event_time: Micros,
+    pub broker_ms: Option<i64>,
 }
 
 impl Default for OpenRows {
@@ -90,12 +96,14 @@ impl OpenRows {
     }
 
     /// The verdict of a row, in the order pushed.
-    pub fn judged(&mut self, topic: &Topic, id: MessageId, verdict: Verdict) {
+    pub fn judged(&mut self, topic: &Topic, row: JudgedRow, verdict: Verdict) {
+        let JudgedRow { id, event_time, broker_ms } = row;
         let counts = self.rows.topics.entry(topic.clone()).or_default();
         let tag = match verdict {
             Verdict::Fresh { hour, late } => {
                 counts.written += 1;
                 counts.late_admitted += u64::from(late);
+                self.rows.times.add(RowTimes { hour, id, event_time, broker_ms });
                 Some((hour, id, topic.clone()))
             }
             Verdict::Duplicate => {
@@ -109,13 +117,6 @@ impl OpenRows {
             Verdict::Malformed => unreachable!("a malformed record gives no row"),
         };
         self.tags.push(tag);
-    }
-
-    /// Keeps one record's times, of which a few hundred stand for a batch.
-    pub fn sample(&mut self, event_time: Micros, broker_ms: Option<i64>) {
-        if self.rows.samples.len() < SAMPLES_MAX {
-            self.rows.samples.push((event_time, broker_ms));
-        }
     }
 
     pub fn letter(&mut self, letter: Letter) {
@@ -231,6 +232,15 @@ impl SealedRows {
             }
         }
         topics
+    }
+
+    /// Times of the rows that were written, each with the number of rows that it stands for.
+    pub fn written_times<'a>(
+        &'a self,
+        taken_out: &'a BTreeMap<EventHour, BTreeSet<MessageId>>,
+    ) -> impl Iterator<Item = (&'a RowTimes, u64)> {
+        let is_out = |row: &RowTimes| taken_out.get(&row.hour).is_some_and(|ids| ids.contains(&row.id));
+        self.times.weighted().filter(move |(row, _)| !is_out(row))
     }
 
     /// Bytes of rows and letters, roughly.

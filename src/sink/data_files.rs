@@ -13,7 +13,7 @@ use parquet::errors::ParquetError;
 
 use crate::core::table::LiveFile;
 use crate::error::Stop;
-use crate::ports::{DataFiles, Hits, PortError, ProbeId, WrittenFile};
+use crate::ports::{DataFiles, PortError, ProbeId, Probed, WrittenFile};
 use crate::sink::file_layout::FileLayout;
 use crate::sink::foreign::RowHours;
 use crate::sink::ids::{Hours, KeyColumns};
@@ -131,7 +131,7 @@ impl DataFiles for GoldFiles {
         Ok(written)
     }
 
-    async fn probe(&self, file: &LiveFile, hour: EventHour, ids: &[ProbeId]) -> Result<Hits, PortError> {
+    async fn probe(&self, file: &LiveFile, hour: EventHour, ids: &[ProbeId]) -> Result<Probed, PortError> {
         let layout = self.layout()?;
         let answer = self.retried(|| async {
             let opened = ParquetFile::open(self.store.clone(), &file.path, file.bytes).await?;

@@ -260,7 +260,7 @@ async fn a_tables_own_properties_decide_over_codec_and_filter() {
     let reader = ParquetRecordBatchReaderBuilder::try_new(store.get(&file.path)).unwrap();
     let column = reader.metadata().row_group(0).column(0).clone();
     assert_eq!((column.compression(), column.bloom_filter_offset()), (Compression::SNAPPY, None));
-    assert_eq!(files.probe(&live(&file), HOUR, &asked(&ids[..3])).await.unwrap().len(), 3);
+    assert_eq!(files.probe(&live(&file), HOUR, &asked(&ids[..3])).await.unwrap().hits.len(), 3);
 }
 
 #[tokio::test]
@@ -377,7 +377,7 @@ async fn a_probe_finds_exactly_the_ids_that_the_file_holds() {
             let known = (i % 2 == 0).then(|| text.as_str().into());
             asked.insert(rng.random_range(0..=asked.len()), ProbeId { id: id_of(text), text: known });
         }
-        let hits = files.probe(&file, HOUR, &asked).await.unwrap();
+        let hits = files.probe(&file, HOUR, &asked).await.unwrap().hits;
         let mut expected: Vec<MessageId> = Vec::new();
         let held: BTreeSet<_> = present.iter().map(id_of).collect();
         for id in asked.iter().filter(|p| held.contains(&p.id)) {
@@ -397,12 +397,14 @@ async fn ids_that_no_filter_knows_cost_no_reading_of_columns() {
     let column = ParquetRecordBatchReaderBuilder::try_new(store.get(&file.path)).unwrap();
     let column = column.metadata().row_group(0).column(0).byte_range();
     store.take_reads();
-    assert!(files.probe(&file, HOUR, &asked(&uuids(77, 1))).await.unwrap().is_empty());
+    assert_eq!(files.probe(&file, HOUR, &asked(&uuids(77, 1))).await.unwrap(), Probed::default());
     let reads = store.take_reads();
     assert!(reads.len() <= 2, "footer, filter: {reads:?}");
     assert!(reads.iter().all(|r| r.start >= column.0 + column.1), "{reads:?} against the column at {column:?}");
 
-    assert_eq!(files.probe(&file, HOUR, &asked(&ids[5..6])).await.unwrap().len(), 1);
+    let mixed = [&asked(&ids[5..6])[..], &asked(&uuids(77, 1))].concat();
+    let probed = files.probe(&file, HOUR, &mixed).await.unwrap();
+    assert_eq!((probed.hits, probed.read), (vec![id_of(&ids[5])], 1), "the filter still answered for the other one");
     assert!(store.take_reads().iter().any(|r| r.start == column.0));
 }
 
@@ -411,6 +413,9 @@ async fn every_row_group_has_its_own_filter_and_only_those_in_question_are_read(
     let (store, files) = gold_files(&[]);
     let ids = uuids(1, ROW_GROUP_ROWS + 10_000);
     let file = live(&written(&files, &ids).await);
+    let unknown_text = ProbeId { id: id_of(&uuids(77, 1)[0]), text: None };
+    let probed = files.probe(&file, HOUR, &[unknown_text]).await.unwrap();
+    assert_eq!(probed, Probed { hits: vec![], read: 1 }, "an id that two row groups were read for counts once");
     let reader = ParquetRecordBatchReaderBuilder::try_new(store.get(&file.path)).unwrap();
     let groups = reader.metadata().row_groups();
     assert_eq!(groups.iter().map(|g| g.num_rows()).collect::<Vec<_>>(), [ROW_GROUP_ROWS as i64, 10_000]);
@@ -419,7 +424,7 @@ async fn every_row_group_has_its_own_filter_and_only_those_in_question_are_read(
 
     store.take_reads();
     let last = ids.last().unwrap();
-    assert_eq!(files.probe(&file, HOUR, &asked(std::slice::from_ref(last))).await.unwrap(), [id_of(last)]);
+    assert_eq!(files.probe(&file, HOUR, &asked(std::slice::from_ref(last))).await.unwrap().hits, [id_of(last)]);
     let (start, length) = groups[0].column(0).byte_range();
     assert!(store.take_reads().iter().all(|r| r.start >= start + length), "the first row group wasn't read");
 }
@@ -429,8 +434,8 @@ async fn an_id_is_found_in_its_own_hour_only() {
     let (_, files) = gold_files(&[]);
     let ids = uuids(1, 10);
     let file = live(&written(&files, &ids).await);
-    assert!(files.probe(&file, EventHour(HOUR.0 + 1), &asked(&ids)).await.unwrap().is_empty());
-    assert_eq!(files.probe(&file, HOUR, &asked(&ids)).await.unwrap().len(), 10);
+    assert!(files.probe(&file, EventHour(HOUR.0 + 1), &asked(&ids)).await.unwrap().hits.is_empty());
+    assert_eq!(files.probe(&file, HOUR, &asked(&ids)).await.unwrap().hits.len(), 10);
 }
 
 // ------------------------------------------------------------------------------------- files that somebody else wrote
@@ -495,7 +500,7 @@ async fn rows_without_an_id_or_a_time_count_as_nothing_whoever_wrote_them() {
             let counted = ["a", "b", ""].map(|id| (MessageId::of(id), HOUR)).to_vec();
             assert_eq!(files.read_ids(&file).await.unwrap(), counted);
             let asked = asked(&["timeless", "b", "nowhere"].map(String::from));
-            assert_eq!(files.probe(&file, HOUR, &asked).await.unwrap(), [MessageId::of("b")]);
+            assert_eq!(files.probe(&file, HOUR, &asked).await.unwrap().hits, [MessageId::of("b")]);
             assert_eq!(files.hours(&file).await.unwrap(), BTreeSet::from([HOUR]));
         }
     }
@@ -511,8 +516,8 @@ async fn a_file_of_several_hours_answers_for_the_hour_of_each_row() {
     let file = listed("f", &content, None);
     let next = EventHour(HOUR.0 + 1);
     let asked = asked(&["a", "b"].map(String::from));
-    assert_eq!(files.probe(&file, HOUR, &asked).await.unwrap(), [MessageId::of("a")]);
-    assert_eq!(files.probe(&file, next, &asked).await.unwrap(), [MessageId::of("a"), MessageId::of("b")]);
+    assert_eq!(files.probe(&file, HOUR, &asked).await.unwrap().hits, [MessageId::of("a")]);
+    assert_eq!(files.probe(&file, next, &asked).await.unwrap().hits, [MessageId::of("a"), MessageId::of("b")]);
     let all = [("a", HOUR), ("a", next), ("b", next)].map(|(id, hour)| (MessageId::of(id), hour));
     assert_eq!(files.read_ids(&file).await.unwrap(), all);
     assert_eq!(files.hours(&file).await.unwrap(), BTreeSet::from([HOUR, next]));
@@ -585,7 +590,7 @@ async fn columns_are_found_by_field_id_else_by_the_name_mapping_else_by_name() {
 
 async fn all_answers(files: &GoldFiles, file: &LiveFile) -> Vec<Result<usize, PortError>> {
     vec![
-        files.probe(file, HOUR, &asked(&uuids(1, 1))).await.map(|hits| hits.len()),
+        files.probe(file, HOUR, &asked(&uuids(1, 1))).await.map(|probed| probed.hits.len()),
         files.read_ids(file).await.map(|ids| ids.len()),
         files.hours(file).await.map(|_| 0),
     ]
@@ -632,7 +637,7 @@ async fn a_fault_of_the_moment_is_asked_again_and_a_store_that_is_down_is_waited
     let file = live(&written(&files, &ids).await);
     for faults in [vec![Fault::Garbage], vec![Fault::Missing], vec![Fault::Garbage, Fault::Missing]] {
         store.fail(faults);
-        assert_eq!(files.probe(&file, HOUR, &asked(&ids[..1])).await.unwrap().len(), 1);
+        assert_eq!(files.probe(&file, HOUR, &asked(&ids[..1])).await.unwrap().hits.len(), 1);
     }
     store.fail([Fault::Unavailable]);
     let answer = files.probe(&file, HOUR, &asked(&ids[..1])).await;
@@ -666,7 +671,7 @@ async fn a_filter_that_is_not_whole_is_not_asked() {
     short[start + 1] ^= 0x40;
     for broken in [zeros, short] {
         store.set(&file.path, broken);
-        stops_with(vec![files.probe(&file, HOUR, &asked(&ids[..1])).await.map(|hits| hits.len())], "can't be read");
+        stops_with(vec![files.probe(&file, HOUR, &asked(&ids[..1])).await.map(|probed| probed.hits.len())], "can't be read");
     }
 }
 
@@ -728,7 +733,7 @@ async fn another_engine_finds_every_committed_row_by_filters_that_prune_files() 
         let file = listed.live.of_hour(*hour).next().unwrap();
         let ids = uuids(seed as u64, 500);
         assert_eq!(files.read_ids(file).await.unwrap(), ids.iter().map(|id| (id_of(id), *hour)).collect::<Vec<_>>());
-        assert_eq!(files.probe(file, *hour, &asked(&ids[7..9])).await.unwrap().len(), 2);
+        assert_eq!(files.probe(file, *hour, &asked(&ids[7..9])).await.unwrap().hits.len(), 2);
         assert!(files.exists(&file.path).await.unwrap());
     }
     let metadata = world.loaded().await.metadata;

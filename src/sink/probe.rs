@@ -10,7 +10,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::ChunkReader;
 
-use crate::ports::{Hits, ProbeId};
+use crate::ports::{ProbeId, Probed};
 use crate::sink::file_layout::FileLayout;
 use crate::sink::ids::KeyColumns;
 use crate::sink::parquet_file::{Fetched, ParquetFile, READ_AHEAD, ReadError};
@@ -27,19 +27,21 @@ pub async fn probe(
     of_file: Option<EventHour>,
     hour: EventHour,
     ids: &[ProbeId],
-) -> Result<Hits, ReadError> {
-    let Some(columns) = KeyColumns::of(file, layout)? else { return Ok(Hits::new()) };
-    let suspects = suspects(file, &columns, ids).await?.into_iter().enumerate().filter(|(_, ids)| !ids.is_empty());
+) -> Result<Probed, ReadError> {
+    let Some(columns) = KeyColumns::of(file, layout)? else { return Ok(Probed::default()) };
+    let suspects = suspects(file, &columns, ids).await?;
+    let read = suspects.iter().flatten().collect::<HashSet<_>>().len();
+    let suspects = suspects.into_iter().enumerate().filter(|(_, ids)| !ids.is_empty());
     let searches = stream::iter(suspects).map(|(group, ids)| search(file, &columns, group, of_file, hour, ids));
     let found: Vec<Vec<MessageId>> = searches.buffered(READ_AHEAD).try_collect().await?;
     let mut found: HashSet<MessageId> = found.into_iter().flatten().collect();
-    let mut hits = Hits::new();
+    let mut hits = Vec::new();
     for id in ids {
         if found.remove(&id.id) {
             hits.push(id.id);
         }
     }
-    Ok(hits)
+    Ok(Probed { hits, read })
 }
 
 /// Per row group the ids that may be in it.

@@ -15,9 +15,13 @@ pub struct Dedup {
 /// `sluice_dedup_lookups_total{tier}`: what answered a lookup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LookupTier {
+    /// Ids in memory: every record is looked up there when it is judged.
     Hot,
+    /// The id cache had the ids of the file.
     Sled,
+    /// Footer and bloom filters of the file said no.
     Bloom,
+    /// The bloom filters couldn't say no: the file's message_id column was read.
     Column,
 }
 
@@ -57,7 +61,9 @@ impl Dedup {
         let dedup = Dedup {
             ids: r.gauge("sluice_dedup_ids", "Ids of covered data files held in memory."),
             bytes: r.gauge("sluice_dedup_bytes", "Memory held by the ids of covered data files."),
-            lookups: r.counters("sluice_dedup_lookups_total", "Lookups of ids by what answered them.", &["tier"]),
+            lookups: r.counters("sluice_dedup_lookups_total", "Lookups of one id, each once under the tier that answered it: hot (ids in memory, one lookup a record when it \
+                 is judged); at the commit one lookup an id and data file that is not in memory: sled (the id cache), bloom \
+                 (the file's bloom filters said no), column (the file's message_id column was read).", &["tier"]),
             loads: r.counters("sluice_dedup_loads_total", "Data files whose ids were loaded, by where from.", &["source"]),
         };
         for t in LookupTier::ALL {

@@ -11,7 +11,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Registry, TextEncoder};
 pub use commits::{CommitOutcome, CommitPhase, Commits};
 pub use dedup::{Dedup, LoadSource, LookupTier};
 pub use partitions::Partitions;
-pub use records::{LateAction, Records, TopicCounts};
+pub use records::{LateAction, Latency, Records, TopicCounts};
 use registry::Registered;
 
 /// All metrics of the process. One value per process, shared by reference.

@@ -26,7 +26,14 @@ fn touched() -> Metrics {
     m.commits.committed(2, Duration::from_millis(120), 1_767_225_600_500);
     m.commits.phase(CommitPhase::Post, Duration::from_millis(20));
     m.commits.watermark(Some(1_767_225_600_000_000));
-    m.records.latencies(31.0, Some(-1.0));
+    let (slow, ahead) = (Some(0.5), Some(-1.0));
+    m.records.latencies(
+        [
+            Latency { event_to_commit: 31.0, silver_to_gold: ahead, rows: 1 },
+            Latency { event_to_commit: 40.0, silver_to_gold: slow, rows: 3 },
+        ]
+        .into_iter(),
+    );
     m.dedup.hot(1000, 24_000);
     m.dedup.lookups(LookupTier::Bloom, 6);
     m.dedup.file_loaded(LoadSource::Sled);
@@ -138,7 +145,12 @@ fn values_are_those_that_were_given() {
         "sluice_commit_attempts_bucket{le=\"2\"} 1",
         "sluice_last_commit_timestamp_seconds 1767225600.5",
         "sluice_watermark_timestamp_seconds 1767225600",
-        "sluice_silver_to_gold_latency_seconds_sum 0",
+        "sluice_silver_to_gold_latency_seconds_sum 1.5",
+        "sluice_silver_to_gold_latency_seconds_count 4",
+        "sluice_event_to_commit_latency_seconds_bucket{le=\"30\"} 0",
+        "sluice_event_to_commit_latency_seconds_bucket{le=\"45\"} 4",
+        "sluice_commit_phase_duration_seconds_count{phase=\"post\"} 1",
+        "sluice_commit_phase_duration_seconds_count{phase=\"load\"} 0",
         "sluice_dedup_loads_total{source=\"column\"} 0",
         "sluice_dedup_loads_total{source=\"sled\"} 1",
         "sluice_build_info{version=\"0.1.0\"} 1",
