@@ -25,7 +25,7 @@ use crate::state::dir::StateDir;
 use crate::state::memory::{Account, Budget, Part};
 use crate::telemetry::http::{Server, Sources, serve};
 use crate::telemetry::logs::redact::Secrets;
-use crate::telemetry::logs::{Format, Logging, init};
+use crate::telemetry::logs::{Format, Logging, init, nested};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::Board;
 
@@ -179,7 +179,7 @@ impl Service {
             Ok(End::Unknown(commits)) => {
                 let commits: Vec<String> = commits.iter().map(ToString::to_string).collect();
                 tracing::warn!(
-                    commits = commits.join(","),
+                    commits = nested(&commits),
                     "the outcome of these commits isn't known: the next start finds it out"
                 );
                 Ok(ExitCode::SUCCESS)
@@ -203,13 +203,16 @@ impl Service {
 fn said_start(config: &Config, until_caught_up: bool) {
     let topics: Vec<&str> = config.kafka.topics.iter().map(|t| &**t).collect();
     tracing::info!(
-        event = "service.start", version = env!("CARGO_PKG_VERSION"), group = %config.kafka.group_id, topics = topics.join(","),
+        event = "service.start", version = env!("CARGO_PKG_VERSION"), group = %config.kafka.group_id, topics = nested(&topics),
         table = %config.iceberg.table, until_caught_up, "starting"
     );
     let event_time = &config.event_time;
     tracing::info!(
-        event = "event_time.configured", watermark_delay_ms = parts::millis(event_time.watermark_delay),
-        late = ?event_time.late, idle_timeout_ms = parts::millis(event_time.idle_timeout), "event time configured"
+        event = "event_time.configured",
+        watermark_delay_ms = parts::millis(event_time.watermark_delay),
+        late = event_time.late.as_str(),
+        idle_timeout_ms = parts::millis(event_time.idle_timeout),
+        "event time configured"
     );
 }
 

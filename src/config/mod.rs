@@ -251,6 +251,17 @@ pub enum Late {
     Drop,
 }
 
+impl Late {
+    /// As it is written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admit => "admit",
+            Self::DeadLetter => "dead-letter",
+            Self::Drop => "drop",
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dedup {
     pub state_dir: PathBuf,

@@ -75,8 +75,7 @@ impl Pipeline {
 
     /// A phase of a commit where one waits for it; positions are placed and compared on loads of their own.
     fn load(&mut self, ticket: Ticket, with_witness: bool) {
-        let (ports, telemetry, names) =
-            (self.ports.clone(), self.reporter.telemetry.clone(), self.options.names.clone());
+        let (ports, telemetry, names) = (self.ports.clone(), self.reporter.telemetry.clone(), self.options.names.clone());
         let for_commit = self.core.is_committing_on(ticket);
         self.spawn(ticket, async move {
             let load = ports.load(&names, with_witness);
@@ -218,7 +217,8 @@ fn posted(outcome: Outcome) -> Posted {
     match outcome {
         Outcome::Committed(snapshot) => Posted::Committed(snapshot),
         Outcome::Rejected { status, text } => Posted::Rejected { status, text },
-        Outcome::NotSent(_) | Outcome::Conflict(_) | Outcome::Unknown(_) => Posted::Unsettled,
+        Outcome::NotSent(_) => Posted::NotSent,
+        Outcome::Conflict(_) | Outcome::Unknown(_) => Posted::Unsettled,
     }
 }
 

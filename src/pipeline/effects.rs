@@ -192,12 +192,7 @@ impl Ports {
 
     /// Looks ids up in files, each file as often as its ids need; what sled holds isn't read from the table. None when a
     /// file is gone because the table no longer lists it: another engine rewrote and expired it meanwhile.
-    pub async fn probe(
-        &self,
-        rows: &SealedRows,
-        lookups: Vec<Lookup>,
-        counted: &Dedup,
-    ) -> Result<Option<Found>, Stop> {
+    pub async fn probe(&self, rows: &SealedRows, lookups: Vec<Lookup>, counted: &Dedup) -> Result<Option<Found>, Stop> {
         let mut found = Vec::with_capacity(lookups.len());
         for lookup in lookups {
             let hits = match self.stored(&lookup).await {

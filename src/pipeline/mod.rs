@@ -13,6 +13,7 @@ mod lag;
 mod posting;
 mod report;
 mod rows;
+mod shown;
 mod spread;
 mod status_page;
 

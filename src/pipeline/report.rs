@@ -9,14 +9,18 @@ use crate::core::batch::Lookup;
 use crate::core::event_time::LatePolicy;
 use crate::core::instance::*;
 use crate::core::table::*;
+use crate::pipeline::Held;
 use crate::pipeline::effects::{Names, Ports};
 use crate::pipeline::lag::{LogEnds, Timestamps};
-use crate::pipeline::Held;
 use crate::pipeline::rows::TopicCounts;
+use crate::pipeline::shown;
 use crate::ports::*;
 use crate::state::dir::Known;
 use crate::state::memory::{Account, Budget};
-use crate::telemetry::metrics::{self, CommitOutcome, LateAction, Latency, LoadSource, LookupTier, Metrics, RegistryOutcome};
+use crate::telemetry::logs::nested;
+use crate::telemetry::metrics::{
+    self, CommitOutcome, LateAction, Latency, LoadSource, LookupTier, Metrics, RegistryOutcome,
+};
 use crate::telemetry::status::{Assignment, Board, LastCommit, Phase, Status, rfc3339};
 use crate::types::*;
 
@@ -62,7 +66,7 @@ impl Telemetry {
         }
         let first = &letters[0];
         tracing::warn!(
-            event = "dead_letter.sent", letters = letters.len(), ?reasons, first = %first.partition, offset = first.offset,
+            event = "dead_letter.sent", letters = letters.len(), reasons = nested(&reasons), first = %first.partition, offset = first.offset,
             reason = first.message, "records that can't become rows were sent to the dead-letter topic"
         );
     }
@@ -167,15 +171,18 @@ impl Reporter {
 
     pub fn assigned(&mut self, partitions: &[TopicPartition]) {
         self.telemetry.metrics.partitions.rebalanced();
-        let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
-        tracing::info!(event = "source.assigned", partitions = names.join(","), count = names.len(), "assigned");
+        tracing::info!(
+            event = "source.assigned",
+            partitions = shown::list(partitions),
+            count = partitions.len(),
+            "assigned"
+        );
         self.assignment = if partitions.is_empty() { Assignment::StandingBy } else { Assignment::Assigned };
     }
 
     pub fn revoked(&mut self, partitions: &[TopicPartition], lost: bool) {
         self.telemetry.metrics.partitions.rebalanced();
-        let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
-        tracing::info!(event = "source.revoked", partitions = names.join(","), lost, "revoked");
+        tracing::info!(event = "source.revoked", partitions = shown::list(partitions), lost, "revoked");
         for partition in partitions {
             self.timestamps.forget(partition);
         }
@@ -197,9 +204,8 @@ impl Reporter {
         match report {
             Report::Committed(committed) => self.committed(*committed, held),
             Report::Opened { partitions, commit, snapshot } => {
-                let places: BTreeMap<String, Offset> = partitions.iter().map(|(tp, at)| (tp.to_string(), *at)).collect();
                 tracing::info!(
-                    event = "lane.opened", lane = %self.names.lane, partitions = ?places, commit_id = %commit,
+                    event = "lane.opened", lane = %self.names.lane, partitions = shown::by_topic(&partitions), commit_id = %commit,
                     snapshot_id = snapshot.0, "the lane was opened for these partitions"
                 );
             }
@@ -214,19 +220,22 @@ impl Reporter {
             Report::Fenced { reason, partitions } => {
                 self.telemetry.metrics.commits.attempted(CommitOutcome::Fenced);
                 self.status.fenced = Some(reason.clone());
-                let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
                 tracing::warn!(
                     event = "iceberg.fenced",
                     reason,
-                    partitions = names.join(","),
+                    partitions = shown::list(&partitions),
                     "the batch was given up: it doesn't fit the table any more, its records are read again"
                 );
             }
             Report::Repositioned { partitions, reason } => {
-                let places: BTreeMap<String, Offset> =
-                    partitions.iter().map(|(tp, place)| (tp.to_string(), place.next_offset)).collect();
-                self.delivered_to.extend(partitions.iter().map(|(tp, place)| (tp.clone(), place.next_offset)));
-                tracing::info!(event = "source.positioned", partitions = ?places, reason, "reading from the table's offsets");
+                let offsets = shown::by_topic(partitions.iter().map(|(tp, place)| (tp, place.next_offset)));
+                tracing::info!(
+                    event = "source.positioned",
+                    partitions = offsets,
+                    reason,
+                    "reading from the table's offsets"
+                );
+                self.delivered_to.extend(partitions.into_iter().map(|(tp, place)| (tp, place.next_offset)));
             }
             Report::Read { lane, others, table } => self.read(lane, others, &table),
             Report::LaneUnreadable { lane, why } => {
@@ -238,15 +247,19 @@ impl Reporter {
                 tracing::debug!(attempts, "the commit is tried again on the table as it is now")
             }
             Report::Discarded { commits, reason } => {
-                let ids: Vec<String> = commits.iter().map(ToString::to_string).collect();
                 tracing::warn!(
-                    commits = ids.join(","),
+                    commits = shown::names(commits),
                     reason,
                     "commits whose outcome isn't known were given up; the table decides"
                 );
             }
             Report::Flood(flood) => {
-                tracing::error!(letters = flood.letters, records = flood.records, "dead letters above dead_letter.rate_max");
+                tracing::error!(
+                    event = "dead_letter.rate_exceeded",
+                    letters = flood.letters,
+                    records = flood.records,
+                    "dead letters above dead_letter.rate_max: nothing of this batch was sent"
+                );
             }
         }
     }
@@ -255,11 +268,13 @@ impl Reporter {
         self.status.catalog_loaded = true;
         let unsubscribed: Vec<Topic> = lane.topics().into_iter().filter(|t| !self.names.topics.contains(t)).collect();
         if self.lane.is_none() {
-            let others: Vec<&str> = others.iter().map(|n| &**n).collect();
-            tracing::info!(lane = %self.names.lane, others = others.join(","), files = table.live.len(),
+            tracing::info!(lane = %self.names.lane, others = shown::names(others), files = table.live.len(),
                 head = table.head.map_or(0, |h| h.0), "the lane was read from the table");
             if !unsubscribed.is_empty() {
-                tracing::warn!(topics = ?unsubscribed, "the lane has topics that aren't in kafka.topics: they are carried on unread");
+                tracing::warn!(
+                    topics = shown::names(unsubscribed),
+                    "the lane has topics that aren't in kafka.topics: they are carried on unread"
+                );
             }
         }
         self.remember(&lane, table.uuid);
@@ -301,14 +316,13 @@ impl Reporter {
             }));
         }
         metrics.commits.watermark(committed.lane.watermark);
-        let ranges: BTreeMap<String, (Offset, Offset)> =
-            committed.ranges.iter().map(|(tp, r)| (tp.to_string(), (r.start, r.end))).collect();
+        let ranges = shown::by_topic(committed.ranges.iter().map(|(tp, r)| (tp, (r.start, r.end))));
         let counts = committed.counts;
         tracing::info!(
             event = "iceberg.commit", snapshot_id = committed.snapshot.0, commit_id = %committed.commit,
             consumed = counts.consumed(), written = counts.written, duplicate = counts.duplicate, late = counts.late,
             dead_lettered = counts.dead_lettered, files = committed.files.len(), attempts = committed.attempts,
-            took_ms = took.as_millis() as u64, ranges = ?ranges, "committed"
+            took_ms = took.as_millis() as u64, ranges, "committed"
         );
         self.status.fenced = None;
         self.status.watermark = committed.lane.watermark.map(|w| rfc3339(w.div_euclid(1000)));

@@ -37,10 +37,12 @@ pub(super) struct BatchWork {
     pub late: Vec<LateRecord>,
 }
 
-/// What was posted under a commit id. All attempts are remembered: the one that is found is the truth.
+/// What was posted under a commit id and may be in the table. All are remembered: the one that is found is the truth.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
     pub commit: CommitId,
+    /// How often it was posted, requests that never left this process not counted.
+    pub sent: u32,
     pub files: Vec<AddedFile>,
     pub counts: Counts,
     pub lanes: BTreeMap<LaneName, Lane>,
@@ -107,6 +109,13 @@ impl InFlight {
             Phase::Posting { .. } => "posting a commit",
             Phase::BackingOff => "pausing after a conflict",
         }
+    }
+    /// The request just made was never sent: an id that was in no other one can't be in the table.
+    fn take_back(&mut self) {
+        for attempt in self.attempts.iter_mut().filter(|a| Some(a.commit) == self.commit) {
+            attempt.sent -= 1;
+        }
+        self.attempts.retain(|a| a.sent > 0);
     }
     /// Commits that may have landed or may still land.
     pub fn unsettled_commits(&self) -> Vec<CommitId> {
@@ -206,6 +215,7 @@ impl Instance {
                 self.needs_anchor_since_ms = None;
                 return self.landed(now_ms, flight, commit, snapshot, out);
             }
+            Posted::NotSent => flight.take_back(),
             Posted::Unsettled => out.push(Effect::Report(Report::Conflict { attempts: flight.posts })),
             Posted::Rejected { status, text } => {
                 let times = flight.rejected.as_ref().filter(|r| r.0 == base).map_or(0, |r| r.1);

@@ -113,7 +113,9 @@ pub struct AddedFile {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Posted {
     Committed(SnapshotId),
-    /// Not sent, conflict or unknown: the next load tells.
+    /// Nothing left this process: this request can't land.
+    NotSent,
+    /// Conflict or unknown: the next load tells.
     Unsettled,
     Rejected {
         status: u16,

@@ -181,8 +181,9 @@ impl Instance {
             Some(commit) => commit,
             None => self.commit_id(),
         };
+        let before = flight.attempts.iter().find(|a| a.commit == commit).map_or(0, |a| a.sent);
         flight.attempts.retain(|a| a.commit != commit);
-        flight.attempts.push(Attempt { commit, files: files.clone(), counts, lanes: lanes.clone() });
+        flight.attempts.push(Attempt { commit, sent: before + 1, files: files.clone(), counts, lanes: lanes.clone() });
         flight.commit = Some(commit);
         flight.posts += 1;
         flight.ticket = self.ticket();

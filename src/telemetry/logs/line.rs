@@ -6,7 +6,8 @@ use std::fmt::{self, Write};
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 
-use super::redact::{Secrets, is_secret_name};
+use super::nested::{hidden, of_bytes};
+use super::redact::{HIDDEN, Secrets, is_secret_name};
 
 /// Keys of every line: a field of an event with one of these names gets an underscore.
 const OWN_KEYS: [&str; 6] = ["timestamp", "level", "logger", "message", "job", "layer"];
@@ -40,7 +41,7 @@ impl Said {
             "message" => self.message = text(value),
             "event" => self.event = Some(text(value)),
             "exception" => self.exception = Some(text(value)),
-            _ if is_secret_name(name) => self.fields.push((name.into(), "***".into())),
+            _ if is_secret_name(name) => self.fields.push((name.into(), HIDDEN.into())),
             _ => self.fields.push((name.into(), value)),
         }
     }
@@ -70,6 +71,9 @@ impl Visit for Said {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.take(field.name(), value.into());
     }
+    fn record_bytes(&mut self, field: &Field, value: &[u8]) {
+        self.take(field.name(), of_bytes(value));
+    }
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         self.take(field.name(), chain(value).into());
     }
@@ -98,27 +102,27 @@ impl Line {
         Line { timestamp: chrono::Utc::now(), level, logger: logger.into(), said }
     }
 
-    /// One JSON object and a line feed: the fixed keys first, then the event's fields in their order.
+    /// One JSON object and a line feed: the fixed keys first, then the event's fields in their order. Lines that nothing
+    /// may rely on have no `event`.
     pub(super) fn json(&self, job: &str, secrets: &Secrets) -> String {
-        let hidden = |text: &str| Value::String(secrets.hide(text).into_owned());
+        let hidden_text = |text: &str| Value::String(secrets.hide(text).into_owned());
         let time = self.timestamp.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
         let mut object = Object(String::from("{"));
         object.insert("timestamp", &time.into());
         object.insert("level", &self.level.as_str().into());
         object.insert("logger", &self.logger.as_str().into());
-        object.insert("message", &hidden(&self.said.message));
-        object.insert("event", &self.said.event.as_deref().map_or(Value::Null, hidden));
+        object.insert("message", &hidden_text(&self.said.message));
+        if let Some(event) = &self.said.event {
+            object.insert("event", &hidden_text(event));
+        }
         object.insert("job", &job.into());
         object.insert("layer", &LAYER.into());
         for (name, value) in &self.said.fields {
             let name = if OWN_KEYS.contains(&name.as_str()) { &format!("{name}_") } else { name };
-            match value {
-                Value::String(text) => object.insert(name, &hidden(text)),
-                other => object.insert(name, other),
-            }
+            object.insert(name, &hidden(value, secrets));
         }
         if let Some(exception) = &self.said.exception {
-            object.insert("exception", &hidden(exception));
+            object.insert("exception", &hidden_text(exception));
         }
         object.0 + "}\n"
     }
@@ -137,16 +141,15 @@ impl Line {
         let time = self.timestamp.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
         let mut line = format!("{}{time}{} {}{:5}{} {}", dim.0, dim.1, level.0, self.level, level.1, self.logger);
         let _ = write!(line, ": {}", plain(&secrets.hide(&self.said.message)));
-        let event = self.said.event.iter().map(|event| ("event", event.clone()));
-        let exception = self.said.exception.iter().map(|exception| ("exception", exception.clone()));
-        let fields = self.said.fields.iter().map(|(name, value)| match value {
-            Value::String(text) => (name.as_str(), text.clone()),
-            other => (name.as_str(), other.to_string()),
-        });
+        let event = self.said.event.iter().map(|event| ("event", Value::from(event.as_str())));
+        let exception = self.said.exception.iter().map(|exception| ("exception", Value::from(exception.as_str())));
+        let fields = self.said.fields.iter().map(|(name, value)| (name.as_str(), value.clone()));
         for (name, value) in event.chain(fields).chain(exception) {
-            let value = secrets.hide(&value).into_owned();
-            let value =
-                if value.contains([' ', '"', '=']) || value.is_empty() { format!("{value:?}") } else { plain(&value) };
+            let value = match hidden(&value, secrets) {
+                Value::String(text) if text.contains([' ', '"', '=']) || text.is_empty() => format!("{text:?}"),
+                Value::String(text) => plain(&text),
+                other => plain(&other.to_string()),
+            };
             let _ = write!(line, " {}{name}={}{value}", dim.0, dim.1);
         }
         line.push('\n');
@@ -212,14 +215,35 @@ mod tests {
     }
 
     #[test]
+    fn a_line_without_a_stable_event_has_no_such_field() {
+        let mut line = line();
+        line.said.event = None;
+        assert!(!line.json("j", &Secrets::default()).contains("\"event\""));
+        assert!(!line.text(false, &Secrets::default()).contains(" event="));
+    }
+
+    /// Ranges were once logged as Rust's debug text, which no program reads: `{"silver.a:0": (0, 5)}`.
+    #[test]
+    fn nested_values_are_json_in_both_forms() {
+        let ranges = serde_json::json!({"silver.a": {"0": [0, 5]}});
+        let mut line = line();
+        line.said.fields = vec![("ranges".into(), ranges.clone())];
+        let json: Value = serde_json::from_str(&line.json("j", &Secrets::default())).unwrap();
+        assert_eq!(json["ranges"], ranges);
+        let text = line.text(false, &Secrets::default());
+        assert!(text.contains(r#" ranges={"silver.a":{"0":[0,5]}} "#), "{text}");
+    }
+
+    #[test]
     fn secrets_are_hidden_in_every_place() {
         let secrets = Secrets::new(["hunter2".into()]);
         let mut line = line();
         line.said.message = "hunter2".into();
         line.said.exception = Some("hunter2".into());
-        line.said.fields = vec![("path".into(), "http://u:hunter2@h".into())];
+        let deep = serde_json::json!([{"a hunter2": "is hunter2", "sasl_password": "hunter3"}]);
+        line.said.fields = vec![("path".into(), "http://u:hunter2@h".into()), ("deep".into(), deep)];
         for out in [line.json("j", &secrets), line.text(false, &secrets)] {
-            assert!(!out.contains("hunter2") && out.contains("***"), "{out}");
+            assert!(!out.contains("hunter") && out.contains("***"), "{out}");
         }
     }
 

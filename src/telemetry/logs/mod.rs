@@ -4,9 +4,11 @@
 //! Whatever goes out passes [`redact::Secrets`] first.
 
 mod line;
+mod nested;
 mod panics;
 pub mod redact;
 mod subscribe;
 
 pub use line::chain;
+pub use nested::nested;
 pub use subscribe::{BadFilter, Format, Logging, init};

@@ -16,6 +16,7 @@ use crate::types::*;
 #[derive(Clone, Copy, Default)]
 pub struct Faults {
     pub crash: bool,
+    /// Requests and answers get lost, and requests aren't sent at all.
     pub lost_answers: bool,
     pub moves: bool,
     pub roll_back: bool,
@@ -72,6 +73,7 @@ impl Driver {
         };
         // by request for lost answers, by step for all others
         rate("lost", faults.lost_answers, 0.05, 0.6, &mut rng);
+        rate("not_sent", faults.lost_answers, 0.05, 0.4, &mut rng);
         for (name, on) in [
             ("crash", faults.crash),
             ("move", faults.moves),
@@ -204,6 +206,11 @@ impl Driver {
         }
         let index = self.rng.random_range(0..self.world.requests.len());
         let request = self.world.requests[index].clone();
+        if self.chance("not_sent") {
+            self.world.requests.remove(index);
+            self.world.reply(&request, Posted::NotSent);
+            return Ok(());
+        }
         if self.chance("lost") {
             self.told.held += 1;
             if self.rng.random_bool(0.5) {
