@@ -20,6 +20,7 @@ use crate::ports::{Clock, Random, Source, SourceAdmin};
 use crate::source::admin::KafkaAdmin;
 use crate::source::consumer::{KafkaSource, SourceConfig};
 use crate::source::dead_letters::KafkaDeadLetters;
+use crate::source::settings::client_id;
 use crate::state::IdsOfTable;
 use crate::state::dir::StateDir;
 use crate::state::memory::{Account, Budget, Part};
@@ -278,6 +279,7 @@ fn options(config: &Config, until_caught_up: bool) -> Options {
             topics: config.kafka.topics.clone(),
             lane: config.kafka.group_id.clone(),
             table: config.iceberg.table.to_string(),
+            client_id: client_id(&parts::connection(&config.kafka)).to_owned(),
         },
         late: late(config),
         bounds: parts::bounds(&config.event_time),

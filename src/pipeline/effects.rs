@@ -52,6 +52,8 @@ pub struct Names {
     pub lane: LaneName,
     /// `namespace.table` as configured.
     pub table: String,
+    /// As whose the group shows this instance's partitions.
+    pub client_id: String,
 }
 
 /// Waits grow from here, doubling, each with full jitter.
@@ -317,3 +319,7 @@ fn probe_id(rows: &SealedRows, id: MessageId) -> ProbeId {
         None => ProbeId { id, text: Some(canonical_text(id).into()) },
     }
 }
+
+#[cfg(test)]
+#[path = "effects_tests.rs"]
+mod tests;

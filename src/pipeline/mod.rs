@@ -6,15 +6,19 @@ mod caught_up;
 mod cover;
 mod delivery;
 mod effects;
+#[cfg(test)]
+mod fakes;
 mod health;
 mod inbox;
 mod intake;
 mod lag;
+mod partitions;
 mod posting;
 mod report;
 mod rows;
 mod shown;
 mod spread;
+mod standing;
 mod status_page;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,9 +11,10 @@ use crate::core::instance::*;
 use crate::core::table::*;
 use crate::pipeline::Held;
 use crate::pipeline::effects::{Names, Ports};
-use crate::pipeline::lag::{LogEnds, Timestamps};
+use crate::pipeline::lag::Timestamps;
 use crate::pipeline::rows::TopicCounts;
 use crate::pipeline::shown;
+use crate::pipeline::standing::StandingWatch;
 use crate::ports::*;
 use crate::state::dir::Known;
 use crate::state::memory::{Account, Budget};
@@ -78,7 +79,9 @@ pub struct Reporter {
     pub(super) names: Names,
     pub(super) status: Status,
     pub(super) lane: Option<Lane>,
-    pub(super) log_ends: LogEnds,
+    pub(super) standing: StandingWatch,
+    /// Owned partitions aren't read from: what was delivered has to be judged first.
+    pub(super) paused: bool,
     pub(super) timestamps: Timestamps,
     /// Next offset that is expected of the consumer.
     pub(super) delivered_to: BTreeMap<TopicPartition, Offset>,
@@ -108,7 +111,8 @@ impl Reporter {
             Status { phase: Phase::Running, group: names.lane.to_string(), table: names.table.clone(), ..Status::default() };
         let since_ms = ports.clock.monotonic_ms();
         Self {
-            log_ends: LogEnds::start(ports.clone()),
+            standing: StandingWatch::start(ports.clone()),
+            paused: false,
             ports,
             names: names.clone(),
             status,
@@ -189,6 +193,7 @@ impl Reporter {
     }
 
     pub fn paused(&mut self, partitions: usize) {
+        self.paused = partitions > 0;
         self.telemetry.metrics.partitions.paused(partitions as u64);
     }
 

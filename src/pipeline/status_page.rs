@@ -1,10 +1,11 @@
 //! The status and the gauges, built anew every second from the instance and from what the reporter knows.
 
 use crate::core::instance::*;
+use crate::core::table::Lane;
+use crate::pipeline::partitions::{Own, partition_status};
 use crate::pipeline::report::{Progressing, Reporter};
 use crate::state::memory::{Part, Pressure, pressure, release_freed, resident_bytes};
 use crate::telemetry::status::{Assignment, MemoryStatus, PartitionStatus};
-use crate::types::*;
 
 /// How often the status is built anew.
 const STATUS_EVERY_MS: u64 = 1_000;
@@ -67,39 +68,29 @@ impl Reporter {
         self.telemetry.board.publish(self.status.clone());
     }
 
+    /// Every partition of the lane and of its topics, whoever owns it.
     fn partitions(&mut self, core: &Instance) -> Vec<PartitionStatus> {
-        let owned: Vec<TopicPartition> = core.owned().keys().cloned().collect();
-        let ends = self.log_ends.of(owned);
-        let now_ms = self.ports.clock.wall_ms();
-        let mut partitions = Vec::new();
-        for (partition, owned) in core.owned() {
-            let table = self.lane.as_ref().and_then(|l| l.partitions.get(partition));
-            let edges = ends.get(partition);
-            let table_offset = table.map(|p| p.next_offset);
-            let lag = edges.zip(table_offset).map(|(e, at)| (e.stable - at).max(0) as u64);
-            let oldest = table_offset.and_then(|at| self.timestamps.first_from(partition, at));
-            let seconds = match (lag, oldest) {
-                (Some(0), _) => Some(0.0),
-                (_, Some(at)) => Some(((now_ms - at) as f64 / 1e3).max(0.0)),
-                _ => None,
-            };
-            if let Some(records) = lag {
-                self.telemetry.metrics.partitions.lag(partition, records, seconds.unwrap_or(0.0));
-            }
-            partitions.push(PartitionStatus {
-                topic: partition.topic.to_string(),
-                partition: partition.partition,
-                log_start_offset: edges.map(|e| e.start),
-                log_end_offset: edges.map(|e| e.end),
-                last_stable_offset: edges.map(|e| e.stable),
-                group_offset: table_offset,
-                table_offset,
-                lag_records: lag,
-                lag_seconds: seconds,
-                owner: None,
-                paused: owned.position.is_none(),
+        let lane = self.lane.as_ref();
+        let topics = self.names.topics.iter().cloned().chain(lane.into_iter().flat_map(Lane::topics)).collect();
+        let kafka = self.standing.of(topics, core.owned().keys().cloned().collect());
+        let wall_ms = self.ports.clock.wall_ms();
+        let mut all = kafka.partitions.clone();
+        all.extend(core.owned().keys().cloned());
+        all.extend(lane.into_iter().flat_map(|l| l.partitions.keys().cloned()));
+        let mut partitions = Vec::with_capacity(all.len());
+        for partition in &all {
+            let table = lane.and_then(|l| l.partitions.get(partition));
+            let own = core.owned().get(partition).map(|owned| Own {
+                client_id: &self.names.client_id,
+                paused: self.paused || owned.position.is_none(),
                 idle: owned.position.as_ref().is_some_and(|p| p.idle),
+                oldest_ms: table.and_then(|t| self.timestamps.first_from(partition, t.next_offset)),
             });
+            let status = partition_status(partition, &kafka, table, own, wall_ms);
+            if let (Some(_), Some(_), Some(records)) = (own, table, status.lag_records) {
+                self.telemetry.metrics.partitions.lag(partition, records, status.lag_seconds.unwrap_or(0.0));
+            }
+            partitions.push(status);
         }
         partitions
     }

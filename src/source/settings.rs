@@ -43,7 +43,8 @@ pub enum Role<'a> {
 }
 
 /// Ours; the operator may choose others.
-const DEFAULTS: &[(&str, &str)] = &[("client.id", "sluice")];
+const DEFAULTS: &[(&str, &str)] = &[("client.id", DEFAULT_CLIENT_ID)];
+const DEFAULT_CLIENT_ID: &str = "sluice";
 
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("partition.assignment.strategy", "cooperative-sticky"),
@@ -111,6 +112,12 @@ pub fn client_config(connection: &Connection, role: Role<'_>) -> Result<ClientCo
     config.set_log_level(RDKafkaLogLevel::Info);
     config.create_native_config().map_err(|e| bad_property(&e))?;
     Ok(config)
+}
+
+/// The name under which the group shows a client of this connection.
+pub fn client_id(connection: &Connection) -> &str {
+    let given = connection.properties.iter().find(|(key, _)| refused::canonical(key) == "client.id");
+    given.map_or(DEFAULT_CLIENT_ID, |(_, value)| value)
 }
 
 /// What the client library says when it refuses a property, or the combination of several.
@@ -186,6 +193,8 @@ mod tests {
         .unwrap();
         assert_eq!(config.get("session.timeout.ms"), Some("6000"));
         assert_eq!(config.get("client.id"), Some("mine"));
+        assert_eq!(client_id(&connection(&[("client.id", "mine")])), "mine");
+        assert_eq!(client_id(&connection(&[])), "sluice");
         assert_eq!(config.get("partition.assignment.strategy"), Some("range"));
     }
 

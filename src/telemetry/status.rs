@@ -68,15 +68,17 @@ pub struct PartitionStatus {
     pub log_end_offset: Option<i64>,
     /// What lag is counted against: an open transaction holds it back.
     pub last_stable_offset: Option<i64>,
-    /// Kafka's own, mirrored after each commit.
+    /// Kafka's own, as last asked: mirrored after each commit.
     pub group_offset: Option<i64>,
     /// The truth.
     pub table_offset: Option<i64>,
     pub lag_records: Option<u64>,
     pub lag_seconds: Option<f64>,
-    /// Member that owns it.
+    /// Client id of the member that owns it.
     pub owner: Option<String>,
+    /// This process owns it and doesn't read from it at the moment.
     pub paused: bool,
+    /// Silent for so long that it no longer holds the watermark back.
     pub idle: bool,
 }
 

@@ -23,7 +23,7 @@ pub struct DescribeArgs {
     pub compare: Option<PathBuf>,
 }
 
-/// The same names in `/status`. Offsets are the next ones, not the last. Null: not known, or there is none.
+/// The same names in `/status`, which has a few more. Offsets are the next ones, not the last. Null: not known, or there is none.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PartitionOffsets {
     pub topic: String,
@@ -217,6 +217,15 @@ mod tests {
         assert_eq!(read_earlier(&path).unwrap(), report);
         std::fs::write(&path, "[]").unwrap();
         assert_eq!(read_earlier(&path).unwrap_err().exit, crate::error::Exit::Usage);
+    }
+
+    #[test]
+    fn the_status_of_a_running_instance_has_the_same_names() {
+        let keys = |value: serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let here = keys(serde_json::to_value(PartitionOffsets::of(&TopicPartition::new("a", 0))).unwrap());
+        let there = keys(serde_json::to_value(crate::telemetry::status::PartitionStatus::default()).unwrap());
+        let missing: Vec<_> = here.iter().filter(|key| !there.contains(key)).collect();
+        assert!(missing.is_empty(), "{missing:?} are not among {there:?}");
     }
 
     #[test]
