@@ -14,6 +14,7 @@ mod late;
 mod letters;
 mod outages;
 mod starts;
+mod telemetry;
 mod transactions;
 mod verify;
 
