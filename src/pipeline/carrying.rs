@@ -63,11 +63,16 @@ impl Pipeline {
                 self.sweep_now_and_then();
             }
             Effect::Stop(stop) => self.end = self.end.take().or(Some(Err(stop))),
-            Effect::Leave { unknown } if unknown.is_empty() => self.source.close(),
-            Effect::Leave { unknown } => {
-                self.source.close();
-                self.end = Some(Ok(End::Unknown(unknown)));
-            }
+            Effect::Leave { unknown } => self.leave(unknown),
+        }
+    }
+
+    fn leave(&mut self, unknown: Vec<CommitId>) {
+        self.source.close();
+        if !unknown.is_empty() {
+            self.end = Some(Ok(End::Unknown(unknown)));
+        } else if !self.held.is_empty() {
+            tracing::warn!("the time to stop was up before the last commit: the next start reads its records again");
         }
     }
 

@@ -12,7 +12,7 @@ pub struct Own<'a> {
     pub client_id: &'a str,
     pub paused: bool,
     pub idle: bool,
-    /// Broker timestamp of the first record that was delivered and isn't in the table.
+    /// When the first record that isn't in the table reached Kafka, as far as it is known.
     pub oldest_ms: Option<i64>,
 }
 

@@ -80,11 +80,12 @@ impl Reporter {
         let mut partitions = Vec::with_capacity(all.len());
         for partition in &all {
             let table = lane.and_then(|l| l.partitions.get(partition));
+            let stable = kafka.edges.get(partition).map(|e| e.stable);
             let own = core.owned().get(partition).map(|owned| Own {
                 client_id: &self.names.client_id,
                 paused: self.paused || owned.position.is_none(),
                 idle: owned.position.as_ref().is_some_and(|p| p.idle),
-                oldest_ms: table.and_then(|t| self.timestamps.first_from(partition, t.next_offset)),
+                oldest_ms: table.and_then(|t| self.timestamps.oldest_ms(partition, t.next_offset, stable, wall_ms)),
             });
             let status = partition_status(partition, &kafka, table, own, wall_ms);
             if let (Some(_), Some(_), Some(records)) = (own, table, status.lag_records) {

@@ -29,7 +29,8 @@ impl Partitions {
             ),
             lag_seconds: r.float_gauges(
                 "sluice_lag_seconds",
-                "Seconds since the broker timestamp of the first record that is not in the table, 0 when drained.",
+                "Seconds since the broker timestamp of the first record that is not in the table, 0 when drained; until that \
+                 record is delivered, since the lag was first seen.",
                 &["topic", "partition"],
             ),
             assigned: r.gauge("sluice_assigned_partitions", "Partitions that the group assigned to this process."),
