@@ -14,6 +14,7 @@ use crate::sink::catalog::{Catalog, TableName, sqlite::SqliteCatalog};
 use crate::sink::data_files::GoldFiles;
 use crate::sink::file_layout::FileLayout;
 use crate::sink::local_fs::{LocalFs, folder_uri};
+use crate::sink::proven_store::ProvenStore;
 use crate::sink::storage::ObjectStore;
 use crate::sink::table::IcebergTable;
 use crate::source::settings::Connection;
@@ -76,7 +77,7 @@ impl Lake {
                 "name a folder that can be created or written to",
             )
         })?;
-        let store: Arc<dyn ObjectStore> = Arc::new(LocalFs);
+        let store: Arc<dyn ObjectStore> = Arc::new(ProvenStore::new(LocalFs));
         let catalog: Arc<dyn Catalog> =
             Arc::new(SqliteCatalog::new(name, PathBuf::from(&iceberg.uri), warehouse, store.clone()));
         let files = Arc::new(GoldFiles::new(store.clone()));
