@@ -1,4 +1,5 @@
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use sluice::cli::{self, Cli};
@@ -13,7 +14,10 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    match runtime.block_on(cli::run(cli)) {
+    let finished = runtime.block_on(cli::run(cli));
+    // A thread that still waits for an answer that nobody wants any more holds the process up no longer than this.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match finished {
         Ok(code) => code,
         Err(stop) => {
             eprintln!("error: {}\nwhat to do: {}", stop.what, stop.remedy);

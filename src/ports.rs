@@ -1,7 +1,7 @@
 //! The IO surface on one page. Production parts, test doubles and the simulator stand behind these; `core` decides,
 //! `pipeline` carries its decisions out through them. Every method may be called again after any failure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -162,6 +162,8 @@ pub trait SourceAdmin: Send + Sync {
     /// Partition ids of each topic; a topic that doesn't exist is absent.
     async fn partitions(&self, topics: &[Topic]) -> Result<BTreeMap<Topic, Vec<i32>>, PortError>;
     async fn log_offsets(&self, at: &[(TopicPartition, LogEdge)]) -> Result<BTreeMap<TopicPartition, LogOffset>, PortError>;
+    /// Those topics whose records may have been removed from the middle of the log.
+    async fn compacted(&self, topics: &[Topic]) -> Result<BTreeSet<Topic>, PortError>;
     /// Committed group offsets, with metadata; partitions without one are absent.
     async fn group_offsets(&self, partitions: &[TopicPartition])
     -> Result<BTreeMap<TopicPartition, GroupOffset>, PortError>;

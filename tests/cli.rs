@@ -1,7 +1,9 @@
 //! The binary as an operator meets it: exit codes, what is said on which stream, what is never said.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const CONFIG: &str = r#"
 [kafka]
@@ -138,4 +140,47 @@ fn producing_to_brokers_that_do_not_answer_gives_up_with_5() {
     assert_eq!(code(&output), 5, "{}", stderr(&output));
     assert!(stderr(&output).contains("127.0.0.1:1"), "{}", stderr(&output));
     assert!(!stderr(&output).contains("canary-value"));
+}
+
+/// Five tries of ten seconds each made it 54 s.
+#[test]
+fn commands_that_ask_a_broker_that_is_dead_give_up_within_15_s() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("sluice.toml"), CONFIG).unwrap();
+    assert_eq!(code(&in_folder(dir.path(), &["table", "create"])), 0, "the table needs no Kafka");
+    let commands =
+        [&["offsets", "describe"][..], &["offsets", "reset", "--all-topics", "--to-earliest"], &["verify", "--deep"]];
+    std::thread::scope(|scope| {
+        for command in commands {
+            let folder = dir.path();
+            scope.spawn(move || {
+                let began = Instant::now();
+                let output = in_folder(folder, command);
+                assert_eq!(code(&output), 5, "{command:?}: {}", stderr(&output));
+                assert!(began.elapsed() < Duration::from_secs(15), "{command:?} took {:?}", began.elapsed());
+                assert!(stderr(&output).contains("error: kafka: "), "{command:?}: {}", stderr(&output));
+                assert!(stderr(&output).contains("kafka answers, then try again"), "{command:?}: {}", stderr(&output));
+            });
+        }
+    });
+}
+
+/// It ended by the signal: an orchestrator that stops what it just started saw a failure.
+#[test]
+fn a_sigterm_while_the_service_reads_its_configuration_ends_with_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("slow.toml");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command.current_dir(dir.path()).env_clear().env("CANARY", "canary-value").args(["run", "--config", "slow.toml"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Opens once the service reads.
+    let mut configuration = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    // SAFETY: kill takes no pointers.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
+    // A signal that nobody catches ends the reader.
+    let written = configuration.write_all(CONFIG.replace("listen = \"127.0.0.1:1\"", "listen = \"\"").as_bytes());
+    drop(configuration);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{:?}, {written:?}: {}", output.status, stderr(&output));
 }

@@ -1,7 +1,6 @@
 //! Commands: the only place where concrete parts meet.
 
 pub mod arguments;
-pub mod cells;
 mod config;
 pub mod demo;
 mod healthcheck;

@@ -65,6 +65,17 @@ pub fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
     rows.iter().fold(line(&headings), |table, row| table + &line(row))
 }
 
+/// A cell: the value, or `-`.
+pub fn or_none(value: Option<impl ToString>) -> String {
+    value.map_or("-".to_string(), |v| v.to_string())
+}
+
+/// A cell: milliseconds since 1970 as ISO 8601, UTC.
+pub fn time(ms: i64) -> String {
+    chrono::DateTime::from_timestamp_millis(ms)
+        .map_or(format!("{ms} ms"), |t| t.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+}
+
 fn width(text: &str) -> usize {
     text.chars().count()
 }

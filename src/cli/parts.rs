@@ -9,11 +9,12 @@ use crate::config::{self, Config};
 use crate::decode::EventTimeBounds;
 use crate::decode::registry::{Credentials, Registry, RegistryConfig};
 use crate::error::Stop;
-use crate::ports::{Clock, PortError, Random};
+use crate::ports::{Clock, Down, PortError, Random};
 use crate::sink::catalog::{Catalog, TableName, sqlite::SqliteCatalog};
 use crate::sink::data_files::GoldFiles;
 use crate::sink::file_layout::FileLayout;
 use crate::sink::local_fs::{LocalFs, folder_uri};
+use crate::sink::proven_store::ProvenStore;
 use crate::sink::storage::ObjectStore;
 use crate::sink::table::IcebergTable;
 use crate::source::settings::Connection;
@@ -76,7 +77,7 @@ impl Lake {
                 "name a folder that can be created or written to",
             )
         })?;
-        let store: Arc<dyn ObjectStore> = Arc::new(LocalFs);
+        let store: Arc<dyn ObjectStore> = Arc::new(ProvenStore::new(LocalFs));
         let catalog: Arc<dyn Catalog> =
             Arc::new(SqliteCatalog::new(name, PathBuf::from(&iceberg.uri), warehouse, store.clone()));
         let files = Arc::new(GoldFiles::new(store.clone()));
@@ -139,26 +140,39 @@ pub fn bounds(event_time: &config::EventTime) -> EventTimeBounds {
     EventTimeBounds { future_max: micros(event_time.future_max), past_max: micros(event_time.past_max) }
 }
 
-/// How often a one-shot command asks a dependency that doesn't answer, and how long it pauses between.
-const TRIES: u32 = 5;
+/// How long a one-shot command waits for a dependency that doesn't answer: enough for one request to time out and for a
+/// second try.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// Between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Asks a dependency for a command that ends: a few times, then gives up (exit 5).
+/// Asks a dependency for a command that ends: again and again while it doesn't answer, then gives up (exit 5). What is still
+/// being asked then is left alone.
 pub async fn once<T, F>(attempt: impl Fn() -> F) -> Result<T, Stop>
 where
     F: Future<Output = Result<T, PortError>>,
 {
-    let mut tries = 1;
-    loop {
-        match attempt().await {
-            Ok(value) => return Ok(value),
-            Err(PortError::Stop(stop)) => return Err(stop),
-            Err(PortError::Down(down)) if tries == TRIES => {
-                let remedy = format!("see that the {} answers, then try again", down.dependency);
-                return Err(Stop::gave_up(down.to_string(), remedy));
+    let mut last = None;
+    let asking = async {
+        loop {
+            match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(PortError::Stop(stop)) => return Err(stop),
+                Err(PortError::Down(down)) => last = Some(down),
             }
-            Err(PortError::Down(_)) => tries += 1,
+            tokio::time::sleep(PAUSE).await;
         }
-        tokio::time::sleep(PAUSE).await;
+    };
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(answer) => answer,
+        Err(_) => Err(given_up(last)),
     }
+}
+
+fn given_up(last: Option<Down>) -> Stop {
+    let Some(down) = last else {
+        return Stop::gave_up(format!("no answer within {} s", PATIENCE.as_secs()), "see what hangs, then try again");
+    };
+    let remedy = format!("see that the {} answers, then try again", down.dependency);
+    Stop::gave_up(down.to_string(), remedy)
 }

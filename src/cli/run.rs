@@ -48,10 +48,10 @@ pub struct RunArgs {
 
 impl RunArgs {
     pub async fn run(self, global: &Global) -> Finished {
+        // Before anything else: a signal that comes while the configuration is read finds its handler.
+        let mut closing = closing();
         let (config, _) = Config::load(&global.sources())?;
         start_logging(&config)?;
-        // before anything that takes time: a signal always finds its handler
-        let mut closing = closing();
         let prepared = tokio::select! {
             prepared = Service::prepare(&config, self.until_caught_up) => prepared,
             _ = closing.changed() => {

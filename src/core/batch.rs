@@ -75,6 +75,13 @@ impl Batch {
         self.pending.values().map(|ids| ids.len()).sum()
     }
 
+    /// What the batch passes: partitions with progress only.
+    pub fn ranges(&self) -> BTreeMap<TopicPartition, OffsetRange> {
+        let moved = self.spans.iter().filter(|(_, span)| span.end.next_offset > span.start.next_offset);
+        let range = |span: &Span| OffsetRange { start: span.start.next_offset, end: span.end.next_offset };
+        moved.map(|(partition, span)| (partition.clone(), range(span))).collect()
+    }
+
     /// Rough bytes that the verdicts hold, rows not counted.
     pub fn bytes(&self) -> usize {
         self.pending_rows() * 24 + self.rests.len() * std::mem::size_of::<Rest>() + self.late.len() * 64

@@ -188,5 +188,5 @@ fn hour_folder(folder: &str, hour: EventHour) -> String {
 }
 
 #[cfg(test)]
-#[path = "data_files_tests.rs"]
+#[path = "data_files_tests/mod.rs"]
 mod tests;

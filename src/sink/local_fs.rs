@@ -41,7 +41,7 @@ pub fn local_path(path: &str) -> Result<PathBuf, StorageError> {
     };
     match plain.starts_with('/') {
         true => Ok(PathBuf::from(plain)),
-        false => Err(StorageError::Refused { path: path.into(), reason: "is not a path on the local disk".into() }),
+        false => Err(StorageError::Foreign { path: path.into(), reason: "is not a path on the local disk".into() }),
     }
 }
 
@@ -170,8 +170,8 @@ mod tests {
         assert_eq!(LocalFs.get(&path).await, Err(StorageError::NotFound { path: path.clone() }));
         assert_eq!(LocalFs.size(&path).await, Ok(None));
         assert_eq!(LocalFs.delete(&path).await, Ok(()));
-        assert!(matches!(LocalFs.get("s3://lake/a").await, Err(StorageError::Refused { .. })));
-        assert!(matches!(LocalFs.get("relative/a").await, Err(StorageError::Refused { .. })));
+        assert!(matches!(LocalFs.get("s3://lake/a").await, Err(StorageError::Foreign { .. })));
+        assert!(matches!(LocalFs.get("relative/a").await, Err(StorageError::Foreign { .. })));
         let folder_in_the_way = format!("{}/file/below", dir.path().display());
         LocalFs.put(&format!("{}/file", dir.path().display()), Bytes::new()).await.unwrap();
         assert!(LocalFs.put(&folder_in_the_way, Bytes::new()).await.is_err());

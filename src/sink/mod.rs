@@ -15,6 +15,7 @@ mod manifests;
 mod parquet_file;
 pub mod parquet_writer;
 mod probe;
+pub mod proven_store;
 pub mod read_rows;
 pub mod row_print;
 pub mod snapshot;

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use iceberg::arrow::ArrowReaderBuilder;
 use iceberg::io::FileIO;
 use iceberg::scan::FileScanTask;
-use iceberg::spec::{DataFileFormat, Schema, TableMetadataRef};
+use iceberg::spec::{DataFileFormat, PartitionSpec, Schema, TableMetadata, TableMetadataRef};
 use iceberg::table::Table;
 use iceberg::{ErrorKind, Runtime, TableIdent};
 use parquet::errors::ParquetError;
@@ -82,7 +82,8 @@ impl GoldReader {
         let scan = self.table.scan().snapshot_id(snapshot.0).build().map_err(unreadable)?;
         let tasks: Vec<FileScanTask> =
             scan.plan_files().await.map_err(unreadable)?.try_collect().await.map_err(unreadable)?;
-        let mut files: Vec<GoldFile> = tasks.into_iter().map(gold_file).collect();
+        let spec = only_spec(self.table.metadata());
+        let mut files: Vec<GoldFile> = tasks.into_iter().map(|task| gold_file(task, spec)).collect();
         files.sort_by(|a, b| a.facts.path.cmp(&b.facts.path));
         Ok(files)
     }
@@ -144,11 +145,16 @@ impl GoldReader {
     }
 }
 
-fn gold_file(mut task: FileScanTask) -> GoldFile {
-    let spec = task.partition_spec.take();
-    let tuple = task.partition.take();
+/// The spec of every file, which the library's scan doesn't tell; none for a table that was ever partitioned otherwise.
+fn only_spec(table: &TableMetadata) -> Option<&PartitionSpec> {
+    let gold = table.partition_specs_iter().all(|spec| gold::is_gold_spec(spec, table.current_schema()));
+    gold.then(|| &**table.default_partition_spec())
+}
+
+fn gold_file(mut task: FileScanTask, spec: Option<&PartitionSpec>) -> GoldFile {
     // Without its partition the task gives the columns as the file has them, not as the manifest says they are.
-    let hour = spec.zip(tuple).and_then(|(spec, tuple)| gold::hour_of_partition(&spec, task.schema(), &tuple));
+    let tuple = task.partition.take();
+    let hour = spec.zip(tuple).and_then(|(spec, tuple)| gold::hour_of_partition(spec, task.schema(), &tuple));
     let facts = FileFacts {
         path: task.data_file_path.as_str().into(),
         hour,

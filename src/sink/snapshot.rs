@@ -15,7 +15,8 @@ use super::storage::{ObjectStore, StorageError};
 use super::{gold, is_ours, lane_json::IDLE, summary};
 use crate::core::plan::SnapshotPlan;
 use crate::core::table::LaneProperty;
-use crate::ports::WrittenFile;
+use crate::error::Stop;
+use crate::ports::{PortError, WrittenFile};
 use crate::types::SnapshotId;
 
 /// What the outside world gives to a snapshot.
@@ -57,6 +58,15 @@ pub enum ProduceError {
     Storage(#[from] StorageError),
     #[error("snapshot on {head:?}: {source}")]
     Iceberg { head: Option<i64>, source: iceberg::Error },
+}
+
+impl From<ProduceError> for PortError {
+    fn from(error: ProduceError) -> Self {
+        match error {
+            ProduceError::Storage(error) => error.into(),
+            ProduceError::Iceberg { .. } => Stop::internal(error.to_string()).into(),
+        }
+    }
 }
 
 /// Writes manifest and manifest list of a snapshot on `base`, whose head lists `parents`.

@@ -16,9 +16,12 @@ pub enum StorageError {
     /// May pass: no answer, no space, a fault of the store.
     #[error("{path}: {reason}")]
     Unavailable { path: String, reason: String },
-    /// Will not pass by waiting: no such scheme, no permission.
+    /// The store does not let this process: no permission, read-only.
     #[error("{path}: {reason}")]
     Refused { path: String, reason: String },
+    /// The path is none of this store's.
+    #[error("{path}: {reason}")]
+    Foreign { path: String, reason: String },
 }
 
 impl From<StorageError> for PortError {
@@ -30,7 +33,7 @@ impl From<StorageError> for PortError {
             )
             .into(),
             StorageError::Unavailable { .. } => Down { dependency: "object store", reason: error.to_string() }.into(),
-            StorageError::Refused { .. } => Stop::usage(
+            StorageError::Refused { .. } | StorageError::Foreign { .. } => Stop::usage(
                 error.to_string(),
                 "check iceberg.warehouse, its credentials and the permissions of this process",
             )

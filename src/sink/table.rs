@@ -16,7 +16,7 @@ use super::storage::ObjectStore;
 use super::{gold, summary};
 use crate::core::plan::SnapshotPlan;
 use crate::core::table::{LiveFile, SluiceKeys, SnapshotView, TableView};
-use crate::error::Stop;
+use crate::error::{Exit, Stop};
 use crate::ports::{Clock, Loaded, Outcome, PortError, Random, Table, WrittenFile};
 use crate::types::SnapshotId;
 
@@ -46,6 +46,8 @@ struct Seen {
     /// Parsed once for each snapshot; those of the last load.
     summaries: HashMap<SnapshotId, Option<Arc<SluiceKeys>>>,
     last: Option<TableView>,
+    /// Why a commit was refused that only an operator can help.
+    refused: Option<Stop>,
 }
 
 /// What must not change while we run: files are written by it.
@@ -157,14 +159,13 @@ impl IcebergTable {
         Stamp { id, now_ms: self.clock.wall_ms(), file_id }
     }
 
-    async fn build(&self, base: &LoadedTable, plan: &SnapshotPlan, files: &[WrittenFile]) -> Result<Attempt, String> {
+    async fn build(&self, base: &LoadedTable, plan: &SnapshotPlan, files: &[WrittenFile]) -> Result<Attempt, PortError> {
         let parents = match base.metadata.current_snapshot() {
-            Some(head) => self.manifests.list(head).await.map_err(|e| e.to_string())?,
+            Some(head) => self.manifests.list(head).await?,
             None => Arc::default(),
         };
         let stamp = self.stamp(&base.metadata);
-        let attempt = snapshot::produce(&*self.store, &base.metadata, &parents, plan, files, stamp).await;
-        let attempt = attempt.map_err(|e| e.to_string())?;
+        let attempt = snapshot::produce(&*self.store, &base.metadata, &parents, plan, files, stamp).await?;
         if attempt.clock_behind_ms > 0 {
             tracing::warn!(
                 behind_ms = attempt.clock_behind_ms,
@@ -172,6 +173,18 @@ impl IcebergTable {
             );
         }
         Ok(attempt)
+    }
+
+    /// A wrong configuration is told at the load that follows every commit that was not sent.
+    fn not_sent(&self, error: PortError) -> Outcome {
+        match error {
+            PortError::Down(down) => Outcome::NotSent(down.reason),
+            PortError::Stop(stop) => {
+                let reason = stop.what.clone();
+                self.seen().refused = Some(stop).filter(|stop| stop.exit == Exit::Usage);
+                Outcome::NotSent(reason)
+            }
+        }
     }
 
     /// What was written for an attempt that no catalog saw.
@@ -219,6 +232,9 @@ fn changed(first: &First, now: &First) -> Option<String> {
 #[async_trait]
 impl Table for IcebergTable {
     async fn load(&self) -> Result<Loaded, PortError> {
+        if let Some(refused) = self.seen().refused.take() {
+            return Err(refused.into());
+        }
         let Some(loaded) = self.metadata().await? else { return Ok(Loaded::Missing) };
         let view = self.view(&loaded).await?;
         self.remember_base(loaded);
@@ -245,7 +261,7 @@ impl Table for IcebergTable {
         };
         let mut attempt = match self.build(&base, plan, files).await {
             Ok(attempt) => attempt,
-            Err(reason) => return Outcome::NotSent(reason),
+            Err(error) => return self.not_sent(error),
         };
         let updates = std::mem::take(&mut attempt.updates);
         match self.catalog.commit(&base, &attempt.requirements, updates).await {
@@ -256,6 +272,10 @@ impl Table for IcebergTable {
             CommitAnswer::NotSent(text) => {
                 self.discard(&attempt).await;
                 Outcome::NotSent(text)
+            }
+            CommitAnswer::Refused(stop) => {
+                self.discard(&attempt).await;
+                self.not_sent(stop.into())
             }
         }
     }

@@ -85,6 +85,22 @@ async fn a_base_that_nobody_loaded_is_not_sent() {
     assert!(matches!(world.table.commit(&base, &opening(1, "g", 0), &[]).await, Outcome::NotSent(_)));
 }
 
+#[tokio::test]
+async fn a_catalog_that_may_not_be_written_stops_a_process_that_never_committed_and_no_other() {
+    let world = World::new().await;
+    world.commit(&opening(1, "g", 0), &[]).await;
+    let started = table_in(world.dir.path(), world.rows.clone(), world.clock.clone(), 2);
+    let base = view(&started).await;
+    make_read_only(world.dir.path());
+    for (table, plan) in [(&started, opening(2, "h", 0)), (&world.table, opening(3, "h", 0))] {
+        assert!(matches!(table.commit(&base, &plan, &[]).await, Outcome::NotSent(_)));
+    }
+    let refused = stop(&started).await;
+    assert_eq!(refused.exit, Exit::Usage);
+    assert!(refused.what.contains("iceberg.uri"), "{refused}");
+    assert_eq!(world.load().await.head, base.head, "the other waits");
+}
+
 /// DESIGN section 4: an opening that was held on its way while the table went on and was then rolled back to the very base
 /// it was built on. Main is where it was; only the tag tells.
 #[tokio::test]

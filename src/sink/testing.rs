@@ -88,6 +88,26 @@ pub fn catalog_in(dir: &Path) -> SqliteCatalog {
     SqliteCatalog::new("market_data.gold".parse().unwrap(), database(dir), warehouse, Arc::new(LocalFs))
 }
 
+/// Makes the catalog's file one that nobody may write, whoever runs the test: a database of a later format is read-only.
+pub fn make_read_only(dir: &Path) {
+    // The last connection empties the write-ahead log: the header lies in the file itself then.
+    drop(
+        rusqlite::Connection::open(database(dir))
+            .and_then(|db| db.execute_batch("SELECT 1 FROM iceberg_tables").map(|()| db)),
+    );
+    set_write_version(dir, 9);
+}
+
+pub fn make_writable(dir: &Path) {
+    set_write_version(dir, 2);
+}
+
+fn set_write_version(dir: &Path, version: u8) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::OpenOptions::new().write(true).open(database(dir)).unwrap();
+    file.write_all_at(&[version], 18).unwrap();
+}
+
 pub fn table_in(dir: &Path, rows: Arc<FakeRows>, clock: Arc<FixedClock>, seed: u64) -> IcebergTable {
     let random = Arc::new(SeededRandom::new(seed));
     IcebergTable::new(Arc::new(catalog_in(dir)), Arc::new(LocalFs), rows, clock, random)

@@ -16,6 +16,7 @@ use crate::types::*;
 unsafe extern "C" {
     fn rd_kafka_event_error(event: *mut rdsys::rd_kafka_event_t) -> c_int;
     fn rd_kafka_error_code(error: *const rdsys::rd_kafka_error_t) -> c_int;
+    fn rd_kafka_ConfigResource_error(resource: *const rdsys::rd_kafka_ConfigResource_t) -> c_int;
     fn rd_kafka_err2str(code: c_int) -> *const c_char;
     fn rd_kafka_assign(rk: *mut rdsys::rd_kafka_t, list: *const rdsys::rd_kafka_topic_partition_list_t) -> c_int;
     fn rd_kafka_subscribe(rk: *mut rdsys::rd_kafka_t, list: *const rdsys::rd_kafka_topic_partition_list_t) -> c_int;
@@ -105,6 +106,14 @@ pub(super) unsafe fn read_error(error: *const rdsys::rd_kafka_error_t) -> Result
         text = format!("{} {code}", text.trim_end());
     }
     Err(Fault { code, fatal, text })
+}
+
+/// What went wrong with one resource of a configuration request.
+///
+/// # Safety
+/// `resource` is live.
+pub(super) unsafe fn config_fault(resource: *const rdsys::rd_kafka_ConfigResource_t) -> Result<(), Fault> {
+    code_result(unsafe { rd_kafka_ConfigResource_error(resource) })
 }
 
 fn code_result(code: c_int) -> Result<(), Fault> {

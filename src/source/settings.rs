@@ -36,6 +36,9 @@ impl fmt::Debug for Connection {
 pub enum Role<'a> {
     /// Member of the group.
     Consumer { group_id: &'a str },
+    /// Reads ranges of the log. The group is never joined and nothing is committed in its name; the client wants one, and the
+    /// operator's ACLs name this.
+    Reader { group_id: &'a str },
     /// Asks only; never a member of a group, never makes a topic.
     Admin,
     /// Producer of the dead-letter topic.
@@ -85,6 +88,7 @@ pub fn client_config(connection: &Connection, role: Role<'_>) -> Result<ClientCo
     }
     let (defaults, fixed) = match role {
         Role::Consumer { .. } => (CONSUMER_DEFAULTS, CONSUMER_FIXED),
+        Role::Reader { .. } => (&[][..], CONSUMER_FIXED),
         Role::Admin => (&[][..], &[("allow.auto.create.topics", "false")][..]),
         Role::DeadLetters => (DEAD_LETTER_DEFAULTS, DEAD_LETTER_FIXED),
     };
@@ -100,7 +104,7 @@ pub fn client_config(connection: &Connection, role: Role<'_>) -> Result<ClientCo
         config.set(*key, *value);
     }
     config.set("bootstrap.servers", &connection.bootstrap_servers);
-    if let Role::Consumer { group_id } = role {
+    if let Role::Consumer { group_id } | Role::Reader { group_id } = role {
         if group_id.is_empty() {
             return Err(Stop::usage(
                 "kafka.group_id is empty",
@@ -175,6 +179,15 @@ mod tests {
         ] {
             assert_eq!(config.get(key), Some(value), "{key}");
         }
+    }
+
+    #[test]
+    fn a_reader_of_ranges_sees_what_the_consumer_sees() {
+        let reader = config(&[], Role::Reader { group_id: "g" }).unwrap();
+        for (key, value) in CONSUMER_FIXED {
+            assert_eq!(reader.get(key), Some(*value), "{key}");
+        }
+        assert_eq!(reader.get("group.id"), Some("g"));
     }
 
     #[test]

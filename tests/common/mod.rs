@@ -3,6 +3,9 @@
 //! A test builds a [`World`], produces into it, starts [`Instance`]s of the binary, and asks [`World::check`] whether the
 //! table is what the records that it produced call for. Nothing here shares code with Sluice.
 
+#[allow(dead_code, reason = "the decoder's tests write in more forms")]
+#[path = "../trades/columns.rs"]
+pub mod columns;
 pub mod config;
 pub mod engine;
 pub mod expect;
@@ -16,6 +19,7 @@ pub mod registry;
 pub mod stack;
 pub mod table;
 pub mod trade;
+pub mod volume;
 pub mod wait;
 pub mod world;
 

@@ -1,9 +1,13 @@
 //! Trades of the oracle: a few numbers that fix every field, so that millions of them are remembered cheaply.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use apache_avro::Schema;
 use apache_avro::types::Value;
-use apache_avro::{Decimal, Schema};
+
+use super::columns::Field;
+
+pub use super::columns::Trade;
 
 /// Microseconds.
 pub const MINUTE: i64 = 60_000_000;
@@ -151,83 +155,25 @@ impl Draft {
     }
 
     fn encoded(&self, schema: &Schema) -> Vec<u8> {
-        let mut values = self.trade().values();
+        let trade = self.trade();
         let Schema::Record(record) = schema else { unreachable!("writers' schemas are records") };
         let fields = record.fields.iter().map(|field| {
-            let value = values.remove(field.name.as_str()).unwrap_or_else(|| silver_extra(&field.name, self.payload));
-            (field.name.clone(), value)
+            let name = &field.name;
+            let value = silver_extra(name, self.payload).unwrap_or_else(|| Field::standard(name).value(&trade));
+            (name.clone(), value)
         });
         apache_avro::to_avro_datum(schema, Value::Record(fields.collect())).expect("a draft fits its schema")
     }
 }
 
-fn silver_extra(name: &str, payload: u64) -> Value {
+/// The fields of the Silver layer that TradeV2 doesn't have.
+fn silver_extra(name: &str, payload: u64) -> Option<Value> {
     match name {
-        "validation_timestamp" => Value::Long(payload as i64),
-        "bronze_ingestion_timestamp" => Value::Union(1, Box::new(Value::Long(-1))),
-        "schema_id" => Value::Int(-7),
-        other => unreachable!("no value for the field {other}"),
+        "validation_timestamp" => Some(Value::Long(payload as i64)),
+        "bronze_ingestion_timestamp" => Some(Value::Union(1, Box::new(Value::Long(-1)))),
+        "schema_id" => Some(Value::Int(-7)),
+        _ => None,
     }
-}
-
-/// The fifteen columns that come from the record. Decimals as unscaled integers of scale 8.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Trade {
-    pub message_id: String,
-    pub trade_id: String,
-    pub symbol: String,
-    pub exchange: String,
-    pub asset_class: String,
-    pub timestamp: i64,
-    pub price: i128,
-    pub quantity: i128,
-    pub currency: String,
-    pub side: String,
-    pub trade_conditions: Vec<String>,
-    pub source_sequence: Option<i64>,
-    pub ingestion_timestamp: i64,
-    pub platform_sequence: Option<i64>,
-    pub vendor_data: Option<BTreeMap<String, String>>,
-}
-
-impl Trade {
-    fn values(&self) -> HashMap<&'static str, Value> {
-        let string = |s: &str| Value::String(s.to_owned());
-        let symbol = |s: &str, all: &[&str]| {
-            Value::Enum(all.iter().position(|a| a == &s).expect("a known symbol") as u32, s.to_owned())
-        };
-        let optional = |v: Option<Value>| match v {
-            Some(v) => Value::Union(1, Box::new(v)),
-            None => Value::Union(0, Box::new(Value::Null)),
-        };
-        let map = |m: &BTreeMap<String, String>| Value::Map(m.iter().map(|(k, v)| (k.clone(), string(v))).collect());
-        HashMap::from([
-            ("message_id", string(&self.message_id)),
-            ("trade_id", string(&self.trade_id)),
-            ("symbol", string(&self.symbol)),
-            ("exchange", string(&self.exchange)),
-            ("asset_class", symbol(&self.asset_class, &["equities", "crypto", "futures", "options"])),
-            ("timestamp", Value::TimestampMicros(self.timestamp)),
-            ("price", decimal(self.price)),
-            ("quantity", decimal(self.quantity)),
-            ("currency", string(&self.currency)),
-            ("side", symbol(&self.side, &["BUY", "SELL", "SELL_SHORT", "UNKNOWN"])),
-            ("trade_conditions", Value::Array(self.trade_conditions.iter().map(|c| string(c)).collect())),
-            ("source_sequence", optional(self.source_sequence.map(Value::Long))),
-            ("ingestion_timestamp", Value::TimestampMicros(self.ingestion_timestamp)),
-            ("platform_sequence", optional(self.platform_sequence.map(Value::Long))),
-            ("vendor_data", optional(self.vendor_data.as_ref().map(map))),
-        ])
-    }
-}
-
-/// Two's complement, big endian, in as few bytes as hold it.
-fn decimal(unscaled: i128) -> Value {
-    let bytes = unscaled.to_be_bytes();
-    let filler = if unscaled < 0 { 0xff } else { 0 };
-    let redundant = |w: &[u8]| w[0] == filler && (w[1] >> 7 == filler >> 7);
-    let from = bytes.windows(2).take_while(|w| redundant(w)).count();
-    Value::Decimal(Decimal::from(&bytes[from..]))
 }
 
 /// A bijection that scatters neighbours (the finalizer of SplitMix64).

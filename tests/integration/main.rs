@@ -10,6 +10,7 @@ mod clean;
 mod engines;
 mod groups;
 mod kills;
+mod lake;
 mod late;
 mod letters;
 mod outages;

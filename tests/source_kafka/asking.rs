@@ -45,6 +45,19 @@ async fn partitions_of_a_topic_that_does_not_exist_are_absent_and_it_is_not_made
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn compacted_topics_are_told_by_their_policy() {
+    let names = ["kept", "compacted", "both", "never-made"].map(unique);
+    let policies: [&[(&str, &str)]; 3] = [&[], &[("cleanup.policy", "compact")], &[("cleanup.policy", "compact,delete")]];
+    for (name, policy) in names.iter().zip(policies) {
+        create(name, 1, policy).await;
+    }
+    let topics: Vec<Topic> = names.iter().chain(&names).map(|name| name.as_str().into()).collect();
+    let found = admin("nobody").compacted(&topics).await.unwrap();
+    assert_eq!(found, topics[1..3].iter().cloned().collect());
+    assert!(admin("nobody").compacted(&[]).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_time_is_the_first_record_not_before_it_or_the_end() {
     let topic = topic("times", 1).await;
     let producer = producer(&[]);

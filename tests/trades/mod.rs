@@ -1,40 +1,23 @@
 //! Trades, and writer schemas that can carry them: field order, names of types, extra and missing fields, unions with
 //! null in either order, enums and strings, units of time, kinds and scales of decimals.
 
+mod columns;
 mod extra;
 mod read;
 
-use std::collections::BTreeMap;
-
 use apache_avro::types::Value;
-use apache_avro::{Decimal, Schema, to_avro_datum};
+use apache_avro::{Schema, to_avro_datum};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use serde_json::{Value as Json, json};
 
+use columns::{Field, Form, Null, is_optional};
+
+pub use columns::Trade;
 pub use read::row;
 
 const DIGITS: i128 = 10i128.pow(18) - 1;
-
-#[derive(Clone, PartialEq, Debug)]
-pub struct Trade {
-    pub message_id: String,
-    pub trade_id: String,
-    pub symbol: String,
-    pub exchange: String,
-    pub asset_class: String,
-    pub timestamp: i64,
-    pub price: i128,
-    pub quantity: i128,
-    pub currency: String,
-    pub side: String,
-    pub trade_conditions: Vec<String>,
-    pub source_sequence: Option<i64>,
-    pub ingestion_timestamp: i64,
-    pub platform_sequence: Option<i64>,
-    pub vendor_data: Option<BTreeMap<String, String>>,
-}
 
 fn text(rng: &mut StdRng) -> String {
     const PIECES: [&str; 10] = ["a", "BTC", "é", "\u{1f600}", "\"", "\\", "\n", "\u{1}", "0123456789abcdef0123456789", " "];
@@ -89,41 +72,6 @@ impl Trade {
     }
 }
 
-/// How a writer represents one field.
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Form {
-    Text,
-    Bytes,
-    AssetClass,
-    Side,
-    Micros,
-    Millis,
-    Long,
-    Int,
-    Decimal { scale: u32 },
-    FixedDecimal { scale: u32, size: usize },
-    Conditions,
-    NullableConditions,
-    VendorMap,
-    VendorMapNullable,
-    VendorJson,
-    Extra,
-}
-
-/// Where a field's union has its null.
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Null {
-    None,
-    First,
-    Last,
-}
-
-struct Field {
-    name: String,
-    form: Form,
-    null: Null,
-}
-
 pub struct Writer {
     pub json: String,
     pub schema: Schema,
@@ -148,30 +96,15 @@ const NAMES: [&str; 15] = [
     "vendor_data",
 ];
 
-fn is_optional(name: &str) -> bool {
-    matches!(name, "source_sequence" | "platform_sequence" | "vendor_data")
-}
-
-fn standard_form(name: &str) -> Form {
-    match name {
-        "asset_class" => Form::AssetClass,
-        "side" => Form::Side,
-        "timestamp" | "ingestion_timestamp" => Form::Micros,
-        "price" | "quantity" => Form::Decimal { scale: 8 },
-        "trade_conditions" => Form::Conditions,
-        "source_sequence" | "platform_sequence" => Form::Long,
-        "vendor_data" => Form::VendorMap,
-        _ => Form::Text,
-    }
-}
-
 fn any_form(name: &str, rng: &mut StdRng) -> Form {
     let scale = [0, 2, 7, 8, 9, 12][rng.random_range(0..6)];
     let choices: &[Form] = match name {
         "asset_class" => &[Form::AssetClass, Form::Text, Form::Bytes],
         "side" => &[Form::Side, Form::Text],
         "timestamp" | "ingestion_timestamp" => &[Form::Micros, Form::Millis, Form::Long, Form::Int],
-        "price" | "quantity" => &[Form::Decimal { scale }, Form::FixedDecimal { scale, size: rng.random_range(10..24) }],
+        "price" | "quantity" => {
+            &[Form::Decimal { scale, least: 1 }, Form::FixedDecimal { scale, size: rng.random_range(10..24) }]
+        }
         "trade_conditions" => &[Form::Conditions, Form::NullableConditions],
         "source_sequence" | "platform_sequence" => &[Form::Long, Form::Int],
         "vendor_data" => &[Form::VendorMap, Form::VendorMapNullable, Form::VendorJson],
@@ -183,7 +116,11 @@ fn any_form(name: &str, rng: &mut StdRng) -> Form {
 impl Writer {
     /// What Avro's own resolution covers: order, extra fields, missing ones with a default.
     pub fn standard(rng: &mut StdRng) -> Self {
-        Self::generate(rng, |name, _| (standard_form(name), if is_optional(name) { Null::First } else { Null::None }))
+        Self::generate(rng, |name, _| match Field::standard(name) {
+            // It resolves a decimal of precision 18 only from 8 bytes or more.
+            Field { form: Form::Decimal { scale, .. }, null, .. } => (Form::Decimal { scale, least: 8 }, null),
+            Field { form, null, .. } => (form, null),
+        })
     }
 
     /// All that Sluice reads.
@@ -232,7 +169,8 @@ impl Writer {
             }
         }
         for (name, value) in [("price", &mut trade.price), ("quantity", &mut trade.quantity)] {
-            if let Some(Form::Decimal { scale } | Form::FixedDecimal { scale, .. }) = self.form(name).map(|field| field.form)
+            if let Some(Form::Decimal { scale, .. } | Form::FixedDecimal { scale, .. }) =
+                self.form(name).map(|field| field.form)
                 && scale < 8
             {
                 let step = 10i128.pow(8 - scale);
@@ -319,7 +257,7 @@ impl Field {
             Form::Millis => json!({"type": "long", "logicalType": "timestamp-millis"}),
             Form::Long => json!("long"),
             Form::Int => json!("int"),
-            Form::Decimal { scale } => decimal(scale),
+            Form::Decimal { scale, .. } => decimal(scale),
             Form::FixedDecimal { scale, size } => {
                 json!({"type": "fixed", "name": format!("{name}_fixed"), "size": size, "logicalType": "decimal", "precision": 23, "scale": scale})
             }
@@ -336,98 +274,5 @@ impl Field {
             Null::Last => json!([base, "null"]),
         };
         json!({"name": name, "type": of})
-    }
-
-    fn value(&self, trade: &Trade) -> Value {
-        let value = match self.name.as_str() {
-            "message_id" => self.text(&trade.message_id),
-            "trade_id" => self.text(&trade.trade_id),
-            "symbol" => self.text(&trade.symbol),
-            "exchange" => self.text(&trade.exchange),
-            "asset_class" => self.text(&trade.asset_class),
-            "currency" => self.text(&trade.currency),
-            "side" => self.text(&trade.side),
-            "timestamp" => self.time(trade.timestamp),
-            "ingestion_timestamp" => self.time(trade.ingestion_timestamp),
-            "price" => self.decimal(trade.price),
-            "quantity" => self.decimal(trade.quantity),
-            "trade_conditions" => self.conditions(&trade.trade_conditions),
-            "source_sequence" => return self.optional(trade.source_sequence.map(|value| self.integer(value))),
-            "platform_sequence" => return self.optional(trade.platform_sequence.map(|value| self.integer(value))),
-            "vendor_data" => return self.optional(trade.vendor_data.as_ref().map(|map| self.vendor_data(map))),
-            other => unreachable!("{other}"),
-        };
-        self.optional(Some(value))
-    }
-
-    fn optional(&self, value: Option<Value>) -> Value {
-        let (null, some) = match self.null {
-            Null::None => return value.expect("exact() gives a value where the writer has no null"),
-            Null::First => (0, 1),
-            Null::Last => (1, 0),
-        };
-        match value {
-            None => Value::Union(null, Box::new(Value::Null)),
-            Some(value) => Value::Union(some, Box::new(value)),
-        }
-    }
-
-    fn text(&self, text: &str) -> Value {
-        let index = |symbols: [&str; 4]| symbols.iter().position(|symbol| *symbol == text).unwrap() as u32;
-        match self.form {
-            Form::Bytes => Value::Bytes(text.as_bytes().to_vec()),
-            Form::AssetClass => Value::Enum(index(["equities", "crypto", "futures", "options"]), text.into()),
-            Form::Side => Value::Enum(index(["BUY", "SELL", "SELL_SHORT", "UNKNOWN"]), text.into()),
-            _ => Value::String(text.into()),
-        }
-    }
-
-    fn time(&self, micros: i64) -> Value {
-        match self.form {
-            Form::Millis => Value::TimestampMillis(micros / 1000),
-            Form::Micros => Value::TimestampMicros(micros),
-            _ => self.integer(micros),
-        }
-    }
-
-    fn integer(&self, value: i64) -> Value {
-        match self.form {
-            Form::Int => Value::Int(value.try_into().unwrap()),
-            _ => Value::Long(value),
-        }
-    }
-
-    fn decimal(&self, at_scale_8: i128) -> Value {
-        let (Form::Decimal { scale } | Form::FixedDecimal { scale, .. }) = self.form else { unreachable!() };
-        let value = match scale {
-            ..8 => at_scale_8 / 10i128.pow(8 - scale),
-            _ => at_scale_8 * 10i128.pow(scale - 8),
-        };
-        let bytes = value.to_be_bytes();
-        let sign = if value < 0 { 0xff } else { 0 };
-        // apache-avro resolves a decimal of precision 18 only from 8 bytes or more.
-        let longest = if scale == 8 { 8 } else { 15 };
-        let shortest = (0..longest).find(|&i| bytes[i] != sign || (bytes[i + 1] ^ sign) & 0x80 != 0).unwrap_or(longest);
-        Value::Decimal(Decimal::from(&bytes[shortest..]))
-    }
-
-    fn conditions(&self, conditions: &[String]) -> Value {
-        let element = |text: &String| match self.form {
-            Form::NullableConditions => Value::Union(0, Box::new(Value::String(text.clone()))),
-            _ => Value::String(text.clone()),
-        };
-        Value::Array(conditions.iter().map(element).collect())
-    }
-
-    fn vendor_data(&self, map: &BTreeMap<String, String>) -> Value {
-        let entry = |(key, text): (&String, &String)| {
-            let value = Value::String(text.clone());
-            let value = if self.form == Form::VendorMapNullable { Value::Union(1, Box::new(value)) } else { value };
-            (key.clone(), value)
-        };
-        match self.form {
-            Form::VendorJson => Value::String(serde_json::to_string(map).unwrap()),
-            _ => Value::Map(map.iter().map(entry).collect()),
-        }
     }
 }

@@ -22,7 +22,6 @@ use crate::core::verify::ReadRange;
 use crate::error::Stop;
 use crate::ports::{Clock, GroupMember, Loaded, LogEdge, LogOffset, Outcome, Random, SourceAdmin, Table};
 use crate::source::admin::KafkaAdmin;
-use crate::source::settings::{Role, client_config};
 use crate::state::dir;
 use crate::types::*;
 
@@ -160,8 +159,8 @@ impl Place {
 
     /// Broker timestamp of the first record of a range; none where there is no record in it.
     async fn first_timestamp(&self, range: ReadRange) -> Result<Option<i64>, Stop> {
-        let client = client_config(&parts::connection(&self.config.kafka), Role::Admin)?;
-        let log = tokio::sync::Mutex::new(KafkaLog::new(client, &self.config.kafka.group_id));
+        let log = KafkaLog::new(&parts::connection(&self.config.kafka), &self.config.kafka.group_id)?;
+        let log = tokio::sync::Mutex::new(log);
         let first = once(|| async {
             let mut log = log.lock().await;
             log.start(&range).await?;

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::cells::{or_none, time};
-use crate::cli::output::columns;
+use crate::cli::output::{columns, or_none, time};
 use crate::error::Stop;
 use crate::state::dir;
 use crate::types::*;

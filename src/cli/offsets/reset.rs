@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use clap::ArgGroup;
 use serde_json::{Value, json};
 
-use crate::cli::cells::or_none;
-use crate::cli::output::columns;
+use crate::cli::output::{columns, or_none};
 use crate::core::reset::{ResetPlan, Scope, Target, TopicScope, parse_datetime_ms, parse_topic_scope};
 use crate::types::Offset;
 

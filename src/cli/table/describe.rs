@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use iceberg::spec::TableMetadata;
 use serde::Serialize;
 
-use crate::cli::cells::{or_none, time};
-use crate::cli::output::columns;
+use crate::cli::output::{columns, or_none, time};
 use crate::core::table::{LaneKeys, LaneProperty, OwnChange};
 use crate::core::verify::{HistoryEnd, HistorySnapshot, Operation};
 use crate::sink::history::history_of;

@@ -18,7 +18,6 @@ use crate::decode::Plans;
 use crate::error::Stop;
 use crate::ports::{Clock, PortError};
 use crate::source::admin::KafkaAdmin;
-use crate::source::settings::{Role, client_config};
 use crate::types::SnapshotId;
 
 impl VerifyArgs {
@@ -50,7 +49,7 @@ pub async fn judged(config: &Config, snapshot: Option<SnapshotId>, deep: bool) -
     let answer = if deep {
         let connection = parts::connection(&config.kafka);
         let admin = KafkaAdmin::new(&connection, &config.kafka.group_id)?;
-        let log = KafkaLog::new(client_config(&connection, Role::Admin)?, &config.kafka.group_id);
+        let log = KafkaLog::new(&connection, &config.kafka.group_id)?;
         let plans = Plans::new(Arc::new(parts::registry(config, clock.clone())?), clock.clone());
         let bounds = parts::bounds(&config.event_time);
         let mut silver = Silver { admin: &admin, log: Box::new(log), plans, clock, bounds };

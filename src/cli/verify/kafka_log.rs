@@ -13,6 +13,7 @@ use super::silver::LogReader;
 use crate::core::verify::ReadRange;
 use crate::error::Stop;
 use crate::ports::{Down, Frame, PortError, RecordChunk};
+use crate::source::settings::{Connection, Role, client_config};
 use crate::types::Offset;
 
 /// Records of one chunk.
@@ -33,21 +34,8 @@ struct Reading {
 }
 
 impl KafkaLog {
-    /// `connection`: bootstrap servers and security. What must be so for reading a range is set here. The group is never
-    /// joined and nothing is committed in its name; the client wants one, and the operator's ACLs name this.
-    pub fn new(mut connection: ClientConfig, group_id: &str) -> Self {
-        for (key, value) in [
-            ("group.id", group_id),
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            ("enable.partition.eof", "true"),
-            ("isolation.level", "read_committed"),
-            ("auto.offset.reset", "error"),
-            ("check.crcs", "true"),
-        ] {
-            connection.set(key, value);
-        }
-        Self { config: connection, reading: None }
+    pub fn new(connection: &Connection, group_id: &str) -> Result<Self, Stop> {
+        Ok(Self { config: client_config(connection, Role::Reader { group_id })?, reading: None })
     }
 }
 
@@ -190,7 +178,8 @@ mod tests {
         }
         producer.flush(Duration::from_secs(30)).unwrap();
 
-        let mut log = KafkaLog::new(config, "gold");
+        let connection = Connection { bootstrap_servers: cluster.bootstrap_servers(), ..Connection::default() };
+        let mut log = KafkaLog::new(&connection, "gold").unwrap();
         assert_eq!(offsets(&mut log, 10, 60).await, (10..60).collect::<Vec<_>>());
         assert_eq!(offsets(&mut log, 0, 9000).await, (0..9000).collect::<Vec<_>>());
         assert!(offsets(&mut log, 5, 5).await.is_empty());

@@ -52,7 +52,7 @@ pub async fn judge(
         }
         exact.end(findings);
     }
-    let hours = facts.iter().map(|f| f.hour).collect::<BTreeSet<_>>().len() as u64;
+    let hours = facts.iter().filter_map(|f| f.hour).collect::<BTreeSet<_>>().len() as u64;
     Ok(Live { rows, hours })
 }
 

@@ -79,11 +79,13 @@ impl Silver<'_> {
         let at = |edge: LogEdge| partitions.iter().map(|tp| (tp.clone(), edge)).collect::<Vec<_>>();
         let starts = self.admin.log_offsets(&at(LogEdge::Earliest)).await?;
         let ends = self.admin.log_offsets(&at(LogEdge::LastStable)).await?;
+        let compacted = self.admin.compacted(&topics).await?;
         let mut states = BTreeMap::new();
         for tp in partitions {
             if let (Some(start), Some(end)) = (starts.get(&tp), ends.get(&tp)) {
                 let topic_id = identity.topics.get(&tp.topic).copied();
-                let state = LogState { start: start.offset, stable_end: end.offset, topic_id, compacted: false };
+                let compacted = compacted.contains(&tp.topic);
+                let state = LogState { start: start.offset, stable_end: end.offset, topic_id, compacted };
                 states.insert(tp, state);
             }
         }

@@ -1,6 +1,6 @@
 //! The command on a real table of real files, with a log in memory that goes through the real decoder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,11 +48,13 @@ struct Scene {
     log: Vec<(Offset, Vec<u8>)>,
     lane: Lane,
     written: Vec<DataFile>,
+    compacted: bool,
 }
 
 impl Scene {
     async fn new() -> Self {
-        let mut scene = Self { lake: Lake::new().await, log: vec![], lane: Lane::default(), written: vec![] };
+        let mut scene =
+            Self { lake: Lake::new().await, log: vec![], lane: Lane::default(), written: vec![], compacted: false };
         for n in 0..9 {
             scene.log.push((n, encode(&trade(n as u64))));
         }
@@ -131,7 +133,8 @@ impl Scene {
         let metadata = self.lake.loaded().await.metadata;
         let subject =
             Subject { metadata, file_io: FileIO::new_with_fs(), budget_bytes: 1 << 9, watermark_delay: 300_000_000 };
-        let admin = Fixed { end: self.log.len() as Offset };
+        let end = self.log.last().map_or(0, |(offset, _)| offset + 1);
+        let admin = Fixed { end, compacted: self.compacted };
         let mut silver = Silver {
             admin: &admin,
             log: Box::new(Recorded { log: self.log.clone(), left: vec![] }),
@@ -223,6 +226,7 @@ impl Schemas for OneSchema {
 /// One topic with one partition, from 0 to `end`.
 struct Fixed {
     end: Offset,
+    compacted: bool,
 }
 
 #[async_trait]
@@ -237,6 +241,9 @@ impl SourceAdmin for Fixed {
         let offset = |edge: &LogEdge| if *edge == LogEdge::Earliest { 0 } else { self.end };
         let answer = |edge| LogOffset { offset: offset(edge), leader_epoch: None, timestamp_ms: None };
         Ok(at.iter().map(|(tp, edge)| (tp.clone(), answer(edge))).collect())
+    }
+    async fn compacted(&self, topics: &[Topic]) -> Result<BTreeSet<Topic>, PortError> {
+        Ok(topics.iter().filter(|_| self.compacted).cloned().collect())
     }
     async fn group_offsets(&self, _: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, GroupOffset>, PortError> {
         Ok(BTreeMap::new())
@@ -286,10 +293,32 @@ async fn a_faultless_table_and_its_log_find_nothing() {
     assert!(print::text(&report).contains("0 violations, 0 unprovable"));
 }
 
+/// The partition of a file was never known: all rows stood "in 1 hours", and none could be in the wrong one.
+#[tokio::test]
+async fn hours_are_those_of_the_partitions() {
+    let mut scene = Scene::new().await;
+    let later = [trade(20), trade(40)];
+    scene.log.extend([(12, encode(&later[0])), (13, encode(&later[1]))]);
+    scene.commit(3, 12..14, &later, Counts { written: 2, ..Counts::default() }).await;
+    let report = scene.verify(true).await;
+    assert_eq!(found(&report), vec![], "{}", print::text(&report));
+    assert_eq!((report.scope.rows, report.scope.hours), (12, 3));
+}
+
+#[tokio::test]
+async fn a_record_that_compaction_removed_is_unprovable() {
+    let mut scene = Scene::new().await;
+    scene.log.remove(4);
+    assert!(scene.verify(true).await.stop(false).is_some(), "of another log it was taken");
+    scene.compacted = true;
+    let report = scene.verify(true).await;
+    assert_eq!(found(&report), vec![(Weight::Unprovable, Check::RowExtra, 1), (Weight::Unprovable, Check::Verdict, 1)]);
+}
+
 #[tokio::test]
 async fn an_empty_table_is_judged_too() {
     let lake = Lake::new().await;
-    let scene = Scene { lake, log: vec![], lane: Lane::default(), written: vec![] };
+    let scene = Scene { lake, log: vec![], lane: Lane::default(), written: vec![], compacted: false };
     let report = scene.verify(false).await;
     assert_eq!((found(&report), report.snapshot), (vec![], None));
 }

@@ -255,15 +255,11 @@ impl Instance {
                 self.breaker.passed(now_ms, attempt.counts.consumed(), letters);
                 let lane = lane.expect("a batch moves its lane");
                 self.mirror(&lane, Some(commit), out);
-                let ranges = batch.spans.iter().filter(|(_, s)| s.end.next_offset > s.start.next_offset);
-                let ranges = ranges
-                    .map(|(tp, s)| (tp.clone(), OffsetRange { start: s.start.next_offset, end: s.end.next_offset }))
-                    .collect();
                 out.push(Effect::Report(Report::Committed(Box::new(Committed {
                     commit,
                     snapshot,
                     attempts,
-                    ranges,
+                    ranges: batch.ranges(),
                     counts: attempt.counts,
                     late_admitted: batch.late_admitted,
                     files: attempt.files,

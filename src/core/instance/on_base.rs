@@ -135,13 +135,7 @@ impl Instance {
         let Work::Batch(work) = &flight.work else { unreachable!("only batches are posted here") };
         let batch = &work.sealed.batch;
         let lane = self.lane_after(base, batch, &load.kafka.identity);
-        let ranges = batch
-            .spans
-            .iter()
-            .filter(|(_, s)| s.end.next_offset > s.start.next_offset)
-            .map(|(tp, s)| (tp.clone(), OffsetRange { start: s.start.next_offset, end: s.end.next_offset }))
-            .collect();
-        let own = OwnChange::Ranges { ranges, counts: batch.counts };
+        let own = OwnChange::Ranges { ranges: batch.ranges(), counts: batch.counts };
         lanes.insert(self.settings.lane.clone(), lane);
         let (files, counts) = (work.files.clone(), batch.counts);
         self.post(flight, table.clone(), lanes, Some(own), files, counts, out);

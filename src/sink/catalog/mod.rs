@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use iceberg::spec::TableMetadata;
 use iceberg::{TableCreation, TableRequirement, TableUpdate};
 
+use crate::error::Stop;
 use crate::ports::PortError;
 
 /// `namespace.table`, where the namespace may have several levels.
@@ -75,6 +76,8 @@ pub enum CommitAnswer {
     Conflict(String),
     /// The catalog was not asked, or gave up before it changed anything: this can't land any more.
     NotSent(String),
+    /// As `NotSent`, for a reason that waiting won't cure: an operator must act.
+    Refused(Stop),
     /// It may have landed, or may still land.
     Unknown(String),
     /// Refused for a reason that another attempt won't cure; `status` is the HTTP status, or the one that fits best.

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::error::Exit;
 use crate::sink::local_fs::LocalFs;
-use crate::sink::testing::{catalog_in, database};
+use crate::sink::testing::{catalog_in, database, make_read_only, make_writable};
 
 fn creation() -> TableCreation {
     TableCreation::builder()
@@ -98,6 +98,26 @@ async fn while_another_writer_holds_the_file_nothing_is_sent() {
     writer.execute_batch("ROLLBACK").unwrap();
     assert_eq!(property(&catalog, "k").await, None);
     assert!(matches!(catalog.commit(&base, &[], set("k", "v")).await, CommitAnswer::Committed(_)));
+}
+
+#[tokio::test]
+async fn a_file_that_became_read_only_is_waited_for_and_one_that_always_was_is_the_operators() {
+    let dir = tempfile::tempdir().unwrap();
+    let (running, base) = created(dir.path()).await;
+    make_read_only(dir.path());
+    let answer = running.commit(&base, &[], set("k", "v")).await;
+    assert!(matches!(&answer, CommitAnswer::NotSent(text) if text.contains("readonly")), "{answer:?}");
+    assert!(running.load().await.unwrap().is_some(), "it can still be read");
+
+    let started = impatient(dir.path());
+    let answer = started.commit(&base, &[], set("k", "v")).await;
+    let CommitAnswer::Refused(stop) = answer else { panic!("{answer:?}") };
+    assert_eq!(stop.exit, Exit::Usage);
+    assert!(stop.what.contains("iceberg.uri") && stop.what.contains("readonly"), "{stop}");
+    assert_eq!(metadata_files(dir.path()), 1, "metadata files that nobody will name are removed");
+
+    make_writable(dir.path());
+    assert!(matches!(running.commit(&base, &[], set("k", "v")).await, CommitAnswer::Committed(_)));
 }
 
 #[tokio::test]

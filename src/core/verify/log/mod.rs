@@ -124,6 +124,7 @@ impl LogAudit {
         let plan = passes::plan(lineage, kafka, delay, findings);
         let excuse = match () {
             () if lineage.redriven > 0 => Some("rows were redriven from repaired letters or replayed"),
+            () if plan.compacted => Some("records may have been compacted away"),
             () if plan.incomplete => Some("the log doesn't reach back far enough"),
             () => None,
         };

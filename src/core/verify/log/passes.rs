@@ -40,6 +40,8 @@ pub(super) struct Pass {
     next: usize,
     topic_id: Option<TopicId>,
     cluster_id: Option<String>,
+    /// Records of it may have been removed.
+    compacted: bool,
 }
 
 /// What a record of the log is to the lane that read it.
@@ -55,7 +57,17 @@ impl Pass {
     fn at(start: Offset, begins_with: Maximum, source: &SourceIdentity, topic: &Topic) -> Self {
         let topic_id = source.topics.get(topic).copied();
         let cluster_id = source.cluster_id.clone();
-        Self { start, end: start, claims: vec![], begins_with, maximum: begins_with, next: 0, topic_id, cluster_id }
+        Self {
+            start,
+            end: start,
+            claims: vec![],
+            begins_with,
+            maximum: begins_with,
+            next: 0,
+            topic_id,
+            cluster_id,
+            compacted: false,
+        }
     }
 
     pub(super) fn rewind(&mut self) {
@@ -89,27 +101,28 @@ impl Pass {
             }
             return Some(Standing::Claimed { commit: claim.commit, late: false });
         };
-        let late = match self.maximum {
-            Maximum::Unknown => true,
-            Maximum::Known(None) => false,
-            Maximum::Known(Some(maximum)) => {
-                self.maximum = Maximum::Known(Some(maximum.max(*event_time)));
-                *event_time < maximum.saturating_sub(commits.delay(claim.commit))
-            }
-        };
-        if self.maximum == Maximum::Known(None) {
-            self.maximum = Maximum::Known(Some(*event_time));
-        }
+        let late = self.fold(*event_time, &claim, commits.delay(claim.commit));
         if counting {
             commits.decoded(claim.commit, late);
         }
         Some(Standing::Claimed { commit: claim.commit, late })
     }
 
+    /// Takes an event time into the maximum: whether it was, or can have been, late.
+    fn fold(&mut self, event_time: Micros, claim: &Claim, delay: Micros) -> bool {
+        let Maximum::Known(before) = self.maximum else { return true };
+        self.maximum = Maximum::Known(before.max(Some(event_time)));
+        // Of a compacted log the record that made this one late may be gone: it was not beyond what the commit recorded.
+        let before = if self.compacted { before.max(claim.maximum) } else { before };
+        before.is_some_and(|maximum| event_time < maximum.saturating_sub(delay))
+    }
+
     /// Ends the claims before `offset`: the maximum that each recorded is compared, and taken on.
     fn close_until(&mut self, offset: Offset, partition: usize, commits: &mut Commits, counting: bool) {
         while let Some(claim) = self.claims.get(self.next).filter(|claim| claim.end <= offset) {
-            if let (Maximum::Known(folded), true) = (self.maximum, counting) {
+            if let (Maximum::Known(folded), true) = (self.maximum, counting)
+                && !(self.compacted && folded < claim.maximum)
+            {
                 commits.maximum(claim.commit, partition, claim.end, claim.maximum, folded);
             }
             self.maximum = Maximum::Known(claim.maximum);
@@ -146,10 +159,12 @@ pub(super) struct Plan {
     pub commits: Commits,
     /// Whether rows may stem from records that can't be read any more.
     pub incomplete: bool,
+    /// Whether part of what was read is compacted.
+    pub compacted: bool,
 }
 
 pub(super) fn plan(lineage: &Lineage, kafka: &Kafka, delay: Micros, findings: &mut Findings) -> Plan {
-    let mut plan = Plan { passes: BTreeMap::new(), commits: Commits::default(), incomplete: false };
+    let mut plan = Plan { passes: BTreeMap::new(), commits: Commits::default(), incomplete: false, compacted: false };
     for (name, history) in &lineage.lanes {
         let passes = lane_passes(name, history, delay, &mut plan.commits);
         for (tp, passes) in passes {
@@ -249,7 +264,8 @@ fn keep_readable(
         };
         if log.compacted {
             pass.commits().for_each(|commit| plan.commits.compacted(commit));
-            plan.incomplete = true;
+            pass.compacted = true;
+            plan.compacted = true;
         }
         let claimed = !pass.claims.is_empty();
         if pass.trim(log.start, &mut plan.commits) {

@@ -55,6 +55,51 @@ fn a_trimmed_log_excuses_what_it_no_longer_holds_and_nothing_behind_it() {
     }
 }
 
+/// Every record but the greatest offset of a partition may go, the one that made others late as well.
+fn compact(world: &mut World, seed: u64) {
+    for (n, records) in world.log.values_mut().enumerate() {
+        let last = records.last_key_value().map(|(offset, _)| *offset);
+        let goes = |offset: &i64| (offset.wrapping_mul(0x9e37).wrapping_add(seed as i64 + n as i64)) % 3 == 0;
+        records.retain(|offset, _| Some(*offset) == last || !goes(offset));
+    }
+}
+
+#[test]
+fn what_compaction_removed_is_unprovable_and_what_it_left_is_still_judged() {
+    let (mut violated, mut unprovable, mut lost) = (0, 0, 0);
+    for seed in 0..60 {
+        let mut world = world::world(seed, 12);
+        compact(&mut world, seed);
+        violated += u64::from(!violations(&judge(&world)).is_empty());
+        world.kafka.partitions.values_mut().for_each(|log| log.compacted = true);
+        let findings = judge(&world);
+        assert_eq!(violations(&findings), vec![], "seed {seed}");
+        unprovable += u64::from(findings.of(Weight::Unprovable, Check::Verdict) > 0);
+        lost += u64::from(lose_the_newest_row(&mut world) && judge(&world).of(Weight::Violation, Check::RowMissing) > 0);
+    }
+    assert_eq!(violated, unprovable, "what is a violation where the log isn't compacted is unprovable where it is");
+    assert!(unprovable > 40, "something of a commit was removed {unprovable} times");
+    assert!(lost > 10, "a row that is missing for a record that is there was found {lost} times");
+}
+
+/// The row of a record that nothing can have made late: the greatest event time of its partition, read and still there.
+fn lose_the_newest_row(world: &mut World) -> bool {
+    let Ok(property) = &world.properties[LANE] else { return false };
+    let newest = property.lane.partitions.iter().find_map(|(tp, progress)| {
+        world.log[tp].range(..progress.next_offset).find_map(|(_, record)| match record {
+            Record::Good { id, time, .. } if Some(*time) == progress.max_event_time => Some((id.clone(), *time)),
+            _ => None,
+        })
+    });
+    let Some((id, time)) = newest else { return false };
+    let rows = world.files.iter_mut().filter_map(|file| file.rows.as_mut());
+    rows.fold(false, |lost, rows| {
+        let before = rows.len();
+        rows.retain(|row| (&row.id, row.time) != (&id, time));
+        lost || rows.len() < before
+    })
+}
+
 #[test]
 fn rows_that_another_engine_deleted_are_unprovable() {
     for seed in 0..40 {

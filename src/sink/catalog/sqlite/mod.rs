@@ -5,6 +5,7 @@ mod rows;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct SqliteCatalog {
     warehouse: String,
     store: Arc<dyn ObjectStore>,
     states: Mutex<VecDeque<LoadedTable>>,
+    /// This process wrote to the file: a refusal now is a fault that passes, before it was a mistake of the operator.
+    proven: AtomicBool,
 }
 
 impl SqliteCatalog {
@@ -44,7 +47,7 @@ impl SqliteCatalog {
             table: table.table().to_string(),
             busy_timeout: BUSY_TIMEOUT,
         };
-        Self { table, rows, warehouse, store, states: Mutex::default() }
+        Self { table, rows, warehouse, store, states: Mutex::default(), proven: false.into() }
     }
 
     #[cfg(test)]
@@ -82,13 +85,18 @@ impl SqliteCatalog {
     }
 
     fn unavailable(&self, error: &RowsError) -> PortError {
-        match error.is_not_a_database() {
-            true => {
+        match error {
+            _ if error.is_not_a_database() => {
                 Stop::usage(format!("iceberg.uri: {error}"), "name the catalog's own file, or one that does not exist yet")
                     .into()
             }
-            false => Down { dependency: "catalog", reason: error.to_string() }.into(),
+            _ if error.is_refused() && !self.is_proven() => may_not_write(&error.to_string()).into(),
+            _ => Down { dependency: "catalog", reason: error.to_string() }.into(),
         }
+    }
+
+    fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
     }
 
     async fn write_metadata(&self, metadata: &TableMetadata, location: &str) -> Result<(), PortError> {
@@ -147,6 +155,7 @@ impl Catalog for SqliteCatalog {
         let inserted = self.blocking(move |rows| rows.insert(&row)).await.map_err(Stop::internal)?;
         match inserted.map_err(|e| self.unavailable(&e))? {
             Insert::Done => {
+                self.proven.store(true, Ordering::Relaxed);
                 let state = LoadedTable { location, metadata: Arc::new(metadata) };
                 self.remember(state.clone());
                 Ok(Created::Made(state))
@@ -167,7 +176,7 @@ impl Catalog for SqliteCatalog {
         let current = match self.load().await {
             Ok(Some(current)) => current,
             Ok(None) => return gone(&self.table),
-            Err(error) => return CommitAnswer::NotSent(error.to_string()),
+            Err(error) => return unsent(error),
         };
         let (metadata, expired) = match apply(base, &current, requirements, updates) {
             Ok(built) => built,
@@ -175,12 +184,13 @@ impl Catalog for SqliteCatalog {
         };
         let location: Arc<str> = metadata_file::next_location(&metadata, Some(&current.location)).into();
         if let Err(error) = self.write_metadata(&metadata, &location).await {
-            return CommitAnswer::NotSent(error.to_string());
+            return unsent(error);
         }
         let (from, to) = (current.location, location.clone());
         let swap = self.blocking(move |rows| rows.swap(&from, &to)).await;
         match swap.unwrap_or_else(Swap::Unknown) {
             Swap::Done => {
+                self.proven.store(true, Ordering::Relaxed);
                 self.delete_expired(&metadata, &expired).await;
                 let state = LoadedTable { location, metadata: Arc::new(metadata) };
                 self.remember(state.clone());
@@ -191,6 +201,13 @@ impl Catalog for SqliteCatalog {
                 self.discard(&location).await;
                 CommitAnswer::NotSent(text)
             }
+            Swap::Refused(text) => {
+                self.discard(&location).await;
+                match self.is_proven() {
+                    true => CommitAnswer::NotSent(text),
+                    false => CommitAnswer::Refused(may_not_write(&text)),
+                }
+            }
             Swap::OtherLocation(now) => {
                 self.discard(&location).await;
                 CommitAnswer::Conflict(format!("the table is at {now} by now"))
@@ -200,6 +217,17 @@ impl Catalog for SqliteCatalog {
                 gone(&self.table)
             }
         }
+    }
+}
+
+fn may_not_write(reason: &str) -> Stop {
+    Stop::usage(format!("iceberg.uri: {reason}"), "let this process write the file and its folder, or name another one")
+}
+
+fn unsent(error: PortError) -> CommitAnswer {
+    match error {
+        PortError::Down(down) => CommitAnswer::NotSent(down.to_string()),
+        PortError::Stop(stop) => CommitAnswer::Refused(stop),
     }
 }
 

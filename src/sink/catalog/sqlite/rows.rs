@@ -59,6 +59,18 @@ impl RowsError {
     pub fn is_not_a_database(&self) -> bool {
         matches!(self, Self::Sqlite { source, .. } if source.sqlite_error_code() == Some(ErrorCode::NotADatabase))
     }
+
+    /// This process may not read or write the file.
+    pub fn is_refused(&self) -> bool {
+        match self {
+            Self::Sqlite { source, .. } => {
+                matches!(source.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied))
+            }
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+            }
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,6 +81,8 @@ pub enum Swap {
     Gone,
     /// Nothing was changed.
     NotSent(String),
+    /// Nothing was changed, and this process may not change anything.
+    Refused(String),
     /// COMMIT failed: what is on the disk decides.
     Unknown(String),
 }
@@ -127,11 +141,14 @@ impl Rows {
     pub fn swap(&self, from: &str, to: &str) -> Swap {
         match self.try_swap(from, to) {
             Ok(swap) => swap,
-            Err(fault) => Swap::NotSent(self.fault(fault).to_string()),
+            Err(fault) => match self.fault(fault) {
+                refused if refused.is_refused() => Swap::Refused(refused.to_string()),
+                fault => Swap::NotSent(fault.to_string()),
+            },
         }
     }
 
-    /// Every error before COMMIT is the caller's `NotSent`: the transaction is rolled back when the connection drops.
+    /// Every error before COMMIT changed nothing: the transaction is rolled back when the connection drops.
     fn try_swap(&self, from: &str, to: &str) -> rusqlite::Result<Swap> {
         let db = self.open_to_write(OpenFlags::empty())?;
         db.execute_batch("BEGIN IMMEDIATE")?;
