@@ -169,6 +169,18 @@ impl Instance {
         });
     }
 
+    /// Waits until it is alive, not ready, and says why.
+    pub fn wait_not_ready(&mut self, because: &str) {
+        wait_until(&format!("{} is not ready, with the reason", self.name), LONG, || {
+            self.assert_alive();
+            let alive = self.get("/livez").map(|(status, _)| status);
+            match self.get("/readyz?verbose") {
+                Some((503, text)) if text.to_lowercase().contains(because) && alive == Some(200) => Ok(()),
+                other => Err(format!("livez {alive:?}, readyz {other:?}")),
+            }
+        });
+    }
+
     /// Sum of the samples of a metric whose labels contain `labels` (`name="value"`, "" for all).
     pub fn metric(&self, name: &str, labels: &str) -> f64 {
         let (status, text) = self.get("/metrics").unwrap_or_else(|| panic!("{} serves no metrics", self.name));

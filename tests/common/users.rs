@@ -38,6 +38,11 @@ impl Login {
         self
     }
 
+    pub fn property(&self, key: &str) -> &str {
+        let found = self.properties.iter().find(|(known, _)| *known == key);
+        &found.unwrap_or_else(|| panic!("{} has no {key}", self.user)).1
+    }
+
     fn client(&self) -> BaseConsumer {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap_servers);

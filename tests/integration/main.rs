@@ -13,6 +13,7 @@ mod kills;
 mod late;
 mod letters;
 mod outages;
+mod security;
 mod starts;
 mod transactions;
 mod verify;

@@ -11,18 +11,6 @@ fn produce(world: &World, first: u64, count: u64) {
     producer.settle();
 }
 
-/// Waits until it is not ready, alive, and says why.
-fn wait_not_ready(sluice: &mut Instance, because: &str) {
-    wait_until("not ready, with the reason", LONG, || {
-        sluice.assert_alive();
-        let alive = sluice.get("/livez").map(|(status, _)| status);
-        match sluice.get("/readyz?verbose") {
-            Some((503, text)) if text.to_lowercase().contains(because) && alive == Some(200) => Ok(()),
-            other => Err(format!("livez {alive:?}, readyz {other:?}")),
-        }
-    });
-}
-
 #[test]
 fn a_broker_that_is_away_is_waited_for() {
     let stack = Stack::start("outage");
@@ -32,7 +20,7 @@ fn a_broker_that_is_away_is_waited_for() {
     world.drain(&mut [&mut sluice]);
     let from = sluice.position();
     stack.stop("kafka");
-    wait_not_ready(&mut sluice, "kafka");
+    sluice.wait_not_ready("kafka");
     let (_, from) = sluice.wait_event_from(from, "dependency.down");
     stack.restart("kafka");
     sluice.wait_event_from(from, "dependency.up");
@@ -52,7 +40,7 @@ fn a_registry_that_hangs_is_waited_for_and_no_record_becomes_a_letter() {
     process::signal(stack.pid("registry"), libc::SIGSTOP);
     // Its ids were known before it hung; this process has not asked for one yet.
     produce(&world, 0, 2_000);
-    wait_not_ready(&mut sluice, "registry");
+    sluice.wait_not_ready("registry");
     process::signal(stack.pid("registry"), libc::SIGCONT);
     world.drain(&mut [&mut sluice]);
     sluice.wait_ready();
