@@ -117,14 +117,17 @@ fn refused(stack: &Stack) -> [(&'static str, Login, &'static str); 3] {
 #[test]
 fn refused_credentials_are_exit_2_with_the_key_and_what_to_do_and_no_secret_is_shown() {
     let stack = stack::shared();
-    let world = World::new("refused", &[("binance", 1)]);
+    let mut world = World::new("refused", &[("binance", 1)]);
+    let open = world.config.clone();
     let secrets = ["not-this-one", stack.scram.property("sasl.password")];
     for (what, login, key) in refused(stack) {
-        let config = world.config.clone().log_in(&login).set("log.level", "trace");
+        let config = open.clone().log_in(&login).set("log.level", "trace");
         let mut sluice = Instance::start(&world.dir, &format!("refused-{key}"), &config, &["run"]);
         let text = sluice.wait_stop(2);
         assert!(text.contains(key) && text.contains("check"), "{what}: the stop names {key}: {text}");
         assert_hidden(&secrets, what, &log(&sluice));
+        world.config = config;
+        assert_hidden(&secrets, "config show", &world.run_expecting(0, &["config", "show"]));
     }
     assert!(world.table.load().is_none_or(|table| table.ancestry().is_empty()), "nothing was committed");
 }
