@@ -46,12 +46,11 @@ advisories:
 unit:
 	@$(CARGO) test $(LOCKED) --quiet --lib --bins --test architecture --test cli --test decode_differential
 
-# The security tests of the source want listeners with TLS and SASL: see tests/source_kafka/main.rs.
 # One Kafka and one registry serve all test programs; the data is removed afterwards, the logs stay.
 integration:
 	@$(CARGO) build $(LOCKED) --quiet --bins --test integration --test source_kafka
 	@tools/stack run --dir "$(TEST_RUN)" kafka registry python -- \
-	  sh -c '$(CARGO) test $(LOCKED) --quiet --test source_kafka -- --skip security:: && $(CARGO) test $(LOCKED) --quiet --test integration'
+	  sh -c '$(CARGO) test $(LOCKED) --quiet --test source_kafka && $(CARGO) test $(LOCKED) --quiet --test integration'
 
 bench: build
 	@tools/stack run --dir "$(TEST_RUN)-bench" kafka registry -- tools/bench

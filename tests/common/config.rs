@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use super::users::Login;
+
 #[derive(Clone)]
 pub struct Config {
     root: Table,
@@ -49,6 +51,13 @@ impl Config {
         }
         table.insert((*key).to_owned(), value.into());
         self
+    }
+
+    /// Kafka as this user.
+    pub fn log_in(self, login: &Login) -> Self {
+        let config = self.set("kafka.bootstrap_servers", login.bootstrap_servers.as_str());
+        let set = |config: Self, (key, value): &(&str, String)| config.set_in(&["kafka", "properties", key], value.as_str());
+        login.properties.iter().fold(config, set)
     }
 
     pub fn get(&self, path: &str) -> &str {

@@ -19,6 +19,7 @@ pub mod registry;
 pub mod stack;
 pub mod table;
 pub mod trade;
+pub mod users;
 pub mod volume;
 pub mod wait;
 pub mod world;

@@ -7,6 +7,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -42,6 +43,8 @@ pub struct Instance {
     child: Child,
     log: Arc<Log>,
     log_file: PathBuf,
+    /// Ends with the process, once its last line is in the log.
+    reader: Option<JoinHandle<()>>,
     http: String,
     ended: Option<ExitStatus>,
 }
@@ -55,9 +58,9 @@ impl Instance {
             command(dir, &file, args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("sluice starts");
         let log = Arc::new(Log::default());
         let log_file = dir.join(format!("{name}.log"));
-        follow(child.stderr.take().expect("piped"), log.clone(), &log_file);
+        let reader = Some(follow(child.stderr.take().expect("piped"), log.clone(), &log_file));
         let http = format!("http://{}", config.get("http.listen"));
-        Self { name: name.to_owned(), child, log, log_file, http, ended: None }
+        Self { name: name.to_owned(), child, log, log_file, reader, http, ended: None }
     }
 
     /// The first event of this name among those from line `from` on, and the number of the line behind it.
@@ -115,7 +118,7 @@ impl Instance {
         assert_eq!(status.code(), Some(0), "{} after SIGTERM: {status}\n{}", self.name, self.tail());
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the end of the process and of its log.
     pub fn wait(&mut self) -> ExitStatus {
         wait_until(&format!("{} ends", self.name), LONG, || self.try_wait().ok_or_else(|| "still running".to_owned()))
     }
@@ -123,6 +126,12 @@ impl Instance {
     fn try_wait(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().expect("a child can be waited for");
+        }
+        // What it said last is read after it has ended: a stop would otherwise be looked for before it is there.
+        if self.ended.is_some()
+            && let Some(reader) = self.reader.take()
+        {
+            reader.join().expect("the log is read");
         }
         self.ended
     }
@@ -169,9 +178,9 @@ impl Instance {
         });
     }
 
-    /// Waits until it is not ready, alive, and says why.
+    /// Waits until it is alive, not ready, and says why.
     pub fn wait_not_ready(&mut self, because: &str) {
-        wait_until("not ready, with the reason", LONG, || {
+        wait_until(&format!("{} is not ready, with the reason", self.name), LONG, || {
             self.assert_alive();
             let alive = self.get("/livez").map(|(status, _)| status);
             match self.get("/readyz?verbose") {
@@ -260,7 +269,7 @@ fn command(dir: &Path, config: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn follow(stderr: impl std::io::Read + Send + 'static, log: Arc<Log>, path: &Path) {
+fn follow(stderr: impl std::io::Read + Send + 'static, log: Arc<Log>, path: &Path) -> JoinHandle<()> {
     let mut file = fs::OpenOptions::new().create(true).append(true).open(path).expect("a log file opens");
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines() {
@@ -270,5 +279,5 @@ fn follow(stderr: impl std::io::Read + Send + 'static, log: Arc<Log>, path: &Pat
             log.lines.lock().unwrap().push(Event { at: Instant::now(), body });
             log.grown.notify_all();
         }
-    });
+    })
 }

@@ -7,8 +7,16 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use super::users::Login;
+
 pub struct Stack {
     pub bootstrap_servers: String,
+    /// A user with a password, by SCRAM-SHA-512 over TLS. As the other two it may do nothing until it gets ACLs.
+    pub scram: Login,
+    /// A user with a password, by PLAIN over TLS.
+    pub plain: Login,
+    /// A user with a certificate.
+    pub certificate: Login,
     pub registry_url: String,
     pub python: PathBuf,
     dir: PathBuf,
@@ -50,7 +58,32 @@ impl Stack {
             Some(value) => value.to_owned(),
             None => panic!("{} names no {part}.{key}: start the stack with kafka, registry and python", path.display()),
         };
+        let tls = ("ssl.ca.location", fact("kafka", "ca"));
+        let by_password = |mechanism: &str, user: &str, password: &str| Login {
+            user: fact("kafka", user),
+            bootstrap_servers: fact("kafka", "sasl_ssl"),
+            properties: vec![
+                ("security.protocol", "SASL_SSL".to_owned()),
+                tls.clone(),
+                ("sasl.mechanism", mechanism.to_owned()),
+                ("sasl.username", fact("kafka", user)),
+                ("sasl.password", fact("kafka", password)),
+            ],
+        };
+        let certificate = Login {
+            user: fact("kafka", "certificate_user"),
+            bootstrap_servers: fact("kafka", "ssl"),
+            properties: vec![
+                ("security.protocol", "SSL".to_owned()),
+                tls.clone(),
+                ("ssl.certificate.location", fact("kafka", "certificate")),
+                ("ssl.key.location", fact("kafka", "certificate_key")),
+            ],
+        };
         Self {
+            scram: by_password("SCRAM-SHA-512", "scram_user", "scram_password"),
+            plain: by_password("PLAIN", "plain_user", "plain_password"),
+            certificate,
             bootstrap_servers: fact("kafka", "bootstrap_servers"),
             registry_url: fact("registry", "url"),
             python: fact("python", "program").into(),

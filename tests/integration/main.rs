@@ -14,6 +14,7 @@ mod lake;
 mod late;
 mod letters;
 mod outages;
+mod security;
 mod starts;
 mod telemetry;
 mod transactions;

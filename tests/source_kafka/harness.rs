@@ -15,20 +15,13 @@ use sluice::source::settings::Connection;
 use sluice::types::*;
 use tokio::sync::mpsc::Receiver;
 
+use crate::stack;
+
 pub const WAIT: Duration = Duration::from_secs(60);
 
-/// The broker of `tools/stack`, or another one that is named.
+/// Where everybody may do everything.
 pub fn broker() -> String {
-    if let Some(path) = std::env::var_os("SLUICE_TEST_STACK") {
-        let facts = std::fs::read_to_string(&path).expect("the stack's facts are there");
-        let facts: serde_json::Value = serde_json::from_str(&facts).expect("the stack's facts are JSON");
-        return facts["parts"]["kafka"]["bootstrap_servers"].as_str().expect("the stack has a broker").to_owned();
-    }
-    required("SLUICE_TEST_KAFKA", "the address of a Kafka broker, host:port")
-}
-
-pub fn required(name: &str, what: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("set {name}: {what} (tools/stack starts one)"))
+    stack::shared().bootstrap_servers.clone()
 }
 
 pub fn connection() -> Connection {

@@ -10,7 +10,7 @@ use sluice::types::*;
 
 use crate::harness::*;
 
-fn letter(offset: Offset, value: Vec<u8>) -> Letter {
+pub fn letter(offset: Offset, value: Vec<u8>) -> Letter {
     Letter {
         partition: tp("silver", 0),
         offset,

@@ -1,7 +1,6 @@
 //! The source on a real Kafka: what librdkafka's in-process cluster can't show.
 //!
-//! Needs a broker: SLUICE_TEST_KAFKA=host:port. The tests of security also need SLUICE_TEST_KAFKA_SASL_SSL (SCRAM-SHA-512, user
-//! alice, password alice-secret, no ACLs), SLUICE_TEST_KAFKA_MTLS and SLUICE_TEST_KAFKA_CA (a file).
+//! The broker is that of `tools/stack`: of the stack that runs the tests, else of one that is started for them.
 
 mod asking;
 mod harness;
@@ -9,4 +8,12 @@ mod letters;
 mod reading;
 mod rebalancing;
 mod security;
+#[path = "../common/stack.rs"]
+#[allow(dead_code, reason = "shared with other test programs")]
+mod stack;
 mod storm;
+#[path = "../common/users.rs"]
+#[allow(dead_code, reason = "shared with other test programs")]
+mod users;
+#[path = "../common/wait.rs"]
+mod wait;

@@ -9,6 +9,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
+import certificates
 import install
 from report import StackError
 
@@ -49,28 +50,39 @@ def _answers(port, path):
 
 
 class Kafka:
-    """One KRaft node, broker and controller."""
+    """One KRaft node, broker and controller. Its users may do nothing until a test gives them ACLs."""
+
+    SCRAM_USER, SCRAM_PASSWORD = "alice", "alice-secret"
+    PLAIN_USER, PLAIN_PASSWORD = "bob", "bob-secret"
+    CERTIFICATE_USER = "carol"
 
     def __init__(self, directory):
         self.directory = directory / "kafka"
-        self.port, self.controller_port = free_ports(2)
+        self.port, self.controller_port, self.sasl_ssl_port, self.ssl_port = free_ports(4)
         self.libs = install.ensure("kafka") / "libs"
         self.config = self.directory / "server.properties"
+        self.certificates = self.directory / "certificates"
         self.log = directory / "logs" / "kafka.log"
         self.data = [self.directory]
 
     def prepare(self):
-        """Writes the configuration for its ports and formats the data folder unless it is formatted."""
+        """Writes the configuration for its ports, makes certificates, and formats the data folder unless it is formatted."""
         data = self.directory / "data"
         self.directory.mkdir(parents=True, exist_ok=True)
         text = (install.HERE / "kafka" / "server.properties").read_text()
-        values = {"PORT": self.port, "CONTROLLER_PORT": self.controller_port, "DATA": data}
+        values = {"PORT": self.port, "CONTROLLER_PORT": self.controller_port, "SASL_SSL_PORT": self.sasl_ssl_port,
+                  "SSL_PORT": self.ssl_port, "CERTIFICATES": self.certificates, "PLAIN_USER": self.PLAIN_USER,
+                  "PLAIN_PASSWORD": self.PLAIN_PASSWORD, "DATA": data}
         self.config.write_text(re.sub(r"@(\w+)@", lambda m: str(values[m[1]]), text))
+        certificates.make(self.certificates, self.CERTIFICATE_USER)
         if (data / "meta.properties").exists():
             return
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        scram = [f"{mechanism}=[name={self.SCRAM_USER},password={self.SCRAM_PASSWORD}]"
+                 for mechanism in ("SCRAM-SHA-512", "SCRAM-SHA-256")]
         command = self._java("-Xmx128m", "kafka.tools.StorageTool", "format", "--standalone", "-t",
-                             "c" + cluster[1:], "-c", str(self.config))
+                             "c" + cluster[1:], "-c", str(self.config),
+                             *(word for user in scram for word in ("--add-scram", user)))
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise StackError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
@@ -91,7 +103,15 @@ class Kafka:
             return False
 
     def facts(self):
-        return {"bootstrap_servers": f"127.0.0.1:{self.port}"}
+        return {"bootstrap_servers": f"127.0.0.1:{self.port}",
+                "sasl_ssl": f"127.0.0.1:{self.sasl_ssl_port}",
+                "scram_user": self.SCRAM_USER, "scram_password": self.SCRAM_PASSWORD,
+                "plain_user": self.PLAIN_USER, "plain_password": self.PLAIN_PASSWORD,
+                "ssl": f"127.0.0.1:{self.ssl_port}",
+                "ca": str(self.certificates / "ca.pem"),
+                "certificate": str(self.certificates / "client.pem"),
+                "certificate_key": str(self.certificates / "client.key"),
+                "certificate_user": self.CERTIFICATE_USER}
 
 
 def _brokers(connection):

@@ -4,12 +4,16 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 
 use super::generator::TopicLayout;
 use super::sender::{client_config, refused_property};
+use crate::cli::parts;
 use crate::config::Kafka;
 use crate::error::Stop;
+use crate::ports::{PortError, SourceAdmin};
+use crate::source::admin::KafkaAdmin;
+use crate::types::Topic;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -19,11 +23,11 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Partitions of every configured topic, in the order of the configuration. `partitions`: how many a missing topic gets;
 /// none: a missing topic is an error.
 pub async fn layout(kafka: &Kafka, partitions: Option<i32>) -> Result<Vec<TopicLayout>, Stop> {
-    let admin: AdminClient<DefaultClientContext> =
-        client_config(kafka).create().map_err(|error| refused_property(&error))?;
+    // The service's own way to ask: it tells refused credentials and a missing ACL from silence.
+    let admin = KafkaAdmin::new(&parts::connection(kafka), &kafka.group_id)?;
     let mut layouts = Vec::new();
     for topic in &kafka.topics {
-        let found = match (count(kafka, &admin, topic)?, partitions) {
+        let found = match (count(kafka, &admin, topic).await?, partitions) {
             (Some(found), None) => found,
             (Some(found), Some(asked)) if found == asked => found,
             (Some(found), Some(asked)) => {
@@ -48,30 +52,21 @@ pub async fn layout(kafka: &Kafka, partitions: Option<i32>) -> Result<Vec<TopicL
 }
 
 /// None: the brokers answer and don't know the topic.
-fn count(kafka: &Kafka, admin: &AdminClient<DefaultClientContext>, topic: &str) -> Result<Option<i32>, Stop> {
-    let metadata = admin.inner().fetch_metadata(Some(topic), TIMEOUT).map_err(|error| silent(kafka, &error))?;
-    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
-    match found.error().map(RDKafkaErrorCode::from) {
-        None if found.partitions().is_empty() => Ok(None),
-        None => Ok(Some(i32::try_from(found.partitions().len()).expect("partitions are counted in 32 bits"))),
-        Some(
-            RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::LeaderNotAvailable,
-        ) => Ok(None),
-        Some(code) => Err(silent(kafka, &KafkaError::MetadataFetch(code))),
-    }
+async fn count(kafka: &Kafka, admin: &KafkaAdmin, topic: &Topic) -> Result<Option<i32>, Stop> {
+    let found = admin.partitions(std::slice::from_ref(topic)).await.map_err(|error| match error {
+        PortError::Stop(stop) => stop,
+        PortError::Down(down) => silent(kafka, &down.reason),
+    })?;
+    let count = found.get(topic).map_or(0, Vec::len);
+    Ok((count > 0).then(|| i32::try_from(count).expect("partitions are counted in 32 bits")))
 }
 
-async fn create(
-    kafka: &Kafka,
-    admin: &AdminClient<DefaultClientContext>,
-    topic: &str,
-    partitions: i32,
-) -> Result<i32, Stop> {
+async fn create(kafka: &Kafka, admin: &KafkaAdmin, topic: &Topic, partitions: i32) -> Result<i32, Stop> {
+    let maker: AdminClient<DefaultClientContext> =
+        client_config(kafka).create().map_err(|error| refused_property(&error))?;
     let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
-    let results = admin.create_topics([&new], &options).await.map_err(|error| silent(kafka, &error))?;
+    let results = maker.create_topics([&new], &options).await.map_err(|error| silent(kafka, &error.to_string()))?;
     for result in results {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -85,7 +80,7 @@ async fn create(
     }
     let asked = Instant::now();
     loop {
-        match count(kafka, admin, topic)? {
+        match count(kafka, admin, topic).await? {
             Some(found) if found == partitions => return Ok(found),
             _ if asked.elapsed() > TIMEOUT => {
                 return Err(Stop::gave_up(
@@ -98,9 +93,9 @@ async fn create(
     }
 }
 
-fn silent(kafka: &Kafka, error: &KafkaError) -> Stop {
+fn silent(kafka: &Kafka, reason: &str) -> Stop {
     Stop::gave_up(
-        format!("Kafka at {} does not answer within {} s: {error}", kafka.bootstrap_servers, TIMEOUT.as_secs()),
+        format!("Kafka at {} does not answer within {} s: {reason}", kafka.bootstrap_servers, TIMEOUT.as_secs()),
         "check kafka.bootstrap_servers and kafka.properties, and that the brokers run",
     )
 }

@@ -219,6 +219,7 @@ impl AdminClient {
         let trouble = classify(complaint.as_ref().unwrap_or(fault));
         match trouble {
             Trouble::Credentials(stop) if !self.reached.load(Ordering::Relaxed) => stop.into(),
+            Trouble::Credentials(stop) => Down { dependency: "kafka", reason: stop.what }.into(),
             Trouble::Fatal(stop) => stop.into(),
             _ if is_unsupported(fault) => refused(&format!("Kafka doesn't answer: {what}"), fault).into(),
             _ => {

@@ -30,6 +30,8 @@ enum State {
     Suspect(String),
     /// Told. Ends with a probe that is answered.
     Unreachable,
+    /// Told, also where the brokers were away before: they are back, and an operator must act. Ends as the one above.
+    Refused,
     /// Told. Ends with an assignment, a record or a log end.
     Forbidden,
 }
@@ -53,7 +55,7 @@ impl Availability {
             Trouble::Permission(stop) if !self.joined => self.fatal(stop),
             Trouble::Credentials(stop) => {
                 self.ask_soon(now);
-                self.down(State::Unreachable, stop.what)
+                self.down(State::Refused, stop.what)
             }
             Trouble::Permission(stop) if self.state == State::Up => self.down(State::Forbidden, stop.what),
             Trouble::Unreachable(reason) if self.state == State::Up || self.state == State::Forbidden => {
@@ -95,7 +97,7 @@ impl Availability {
         self.probe = Probe::Idle;
         let state = std::mem::replace(&mut self.state, State::Up);
         match (answer, state) {
-            (Ok(()), State::Unreachable) => {
+            (Ok(()), State::Unreachable | State::Refused) => {
                 self.reached = true;
                 Some(SourceEvent::Up)
             }
@@ -107,9 +109,9 @@ impl Availability {
                 self.ask_again(now);
                 self.down(State::Unreachable, reason)
             }
-            (Err(_), State::Unreachable) => {
+            (Err(_), state @ (State::Unreachable | State::Refused)) => {
                 self.ask_again(now);
-                self.state = State::Unreachable;
+                self.state = state;
                 None
             }
             (_, state) => {
@@ -200,6 +202,26 @@ mod tests {
         assert!(kafka.probe_due(now + PROBE_EVERY));
         assert!(matches!(kafka.on_probe(Ok(()), now), Some(SourceEvent::Up)));
         assert!(!kafka.probe_due(now + PROBE_EVERY * 9));
+    }
+
+    /// Brokers that were restarted while the password was changed: "all brokers are down" is no longer the reason.
+    #[test]
+    fn credentials_that_are_refused_after_an_outage_are_told_once() {
+        let now = Instant::now();
+        let mut kafka = Availability::new();
+        kafka.on_rebalance();
+        kafka.on_trouble(Trouble::Unreachable("1/1".into()), now);
+        assert!(kafka.probe_due(now));
+        assert!(is_down(&kafka.on_probe(Err("timed out".into()), now)));
+        let told = kafka.on_trouble(Trouble::Credentials(stop()), now);
+        let Some(SourceEvent::Down(down)) = told else { panic!("{told:?}") };
+        assert_eq!(down.reason, "wrong");
+        assert!(kafka.on_trouble(Trouble::Credentials(stop()), now).is_none());
+        assert!(kafka.on_trouble(Trouble::Unreachable("1/1".into()), now).is_none());
+        assert!(kafka.probe_due(now + PROBE_EVERY));
+        assert!(kafka.on_probe(Err("refused".into()), now).is_none());
+        assert!(kafka.probe_due(now + PROBE_EVERY));
+        assert!(matches!(kafka.on_probe(Ok(()), now), Some(SourceEvent::Up)));
     }
 
     #[test]
