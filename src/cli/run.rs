@@ -20,9 +20,9 @@ use crate::ports::{Clock, Random, Source, SourceAdmin};
 use crate::source::admin::KafkaAdmin;
 use crate::source::consumer::{KafkaSource, SourceConfig};
 use crate::source::dead_letters::KafkaDeadLetters;
-use crate::state::IdsOfTable;
+use crate::state::{IdsOfTable, NotesOnDisk};
 use crate::state::dir::StateDir;
-use crate::state::memory::{Account, Budget, Part};
+use crate::state::memory::{Account, Budget, Part, resident_bytes};
 use crate::telemetry::http::{Server, Sources, serve};
 use crate::telemetry::logs::redact::Secrets;
 use crate::telemetry::logs::{Format, Logging, init};
@@ -120,6 +120,7 @@ impl Service {
             board: Arc::new(Board::default()),
             account: Arc::new(Account::default()),
             budget,
+            resident: resident_bytes,
         };
         let server = serve(
             &config.http.listen.map(|listen| listen.to_string()).unwrap_or_default(),
@@ -148,7 +149,7 @@ impl Service {
             store: store.clone(),
             clock: clock.clone(),
             random: random.clone(),
-            state: state.clone(),
+            notes: Arc::new(NotesOnDisk(state.clone())),
             health,
         };
         said_start(config, until_caught_up);
