@@ -29,6 +29,8 @@ use crate::telemetry::logs::{Format, Logging, init};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::Board;
 
+/// How often the service looks at its durations: well below the shortest commit interval.
+const TICK_MS: u64 = 50;
 /// `max.poll.interval.ms` of the client unless the configuration says otherwise.
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 /// An assignment is answered, a revoke flushed, within this at most.
@@ -282,5 +284,6 @@ fn options(config: &Config, until_caught_up: bool) -> Options {
         shutdown_timeout_ms: parts::millis(config.limits.shutdown_timeout),
         stall_timeout_ms: parts::millis(config.limits.stall_timeout),
         until_caught_up,
+        tick_ms: TICK_MS,
     }
 }
