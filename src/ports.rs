@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::core::plan::SnapshotPlan;
+use crate::core::plan::{RollBackPlan, SnapshotPlan};
 use crate::core::table::*;
 use crate::error::Stop;
 use crate::types::*;
@@ -271,6 +271,9 @@ pub trait Table: Send + Sync {
     /// Builds the snapshot on `base` (manifest, manifest list) and posts it, requiring uuid, head, tag, schema and spec as
     /// they are there.
     async fn commit(&self, base: &TableView, plan: &SnapshotPlan, files: &[WrittenFile]) -> Outcome;
+    /// Moves main back, requiring uuid, head and tag as they are in `base`; committed is then the target. After an unknown
+    /// answer the head tells: no commit id is left behind.
+    async fn roll_back(&self, base: &TableView, plan: &RollBackPlan) -> Outcome;
 }
 
 /// An id to look up in a file.

@@ -16,6 +16,7 @@ mod parquet_file;
 pub mod parquet_writer;
 mod probe;
 pub mod read_rows;
+pub mod roll_back;
 pub mod row_print;
 pub mod snapshot;
 pub mod storage;
