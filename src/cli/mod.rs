@@ -12,6 +12,7 @@ pub mod parts;
 pub mod produce;
 pub mod progress;
 mod run;
+mod simulate;
 pub mod table;
 pub mod verify;
 
@@ -81,6 +82,7 @@ pub enum Command {
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Healthcheck(healthcheck::HealthcheckArgs),
+    Simulate(simulate::SimulateArgs),
     /// Print a completion script
     #[command(after_help = "Example:\n  sluice completions bash > /usr/share/bash-completion/completions/sluice")]
     Completions {
@@ -109,6 +111,7 @@ pub async fn run(cli: Cli) -> Finished {
         Command::Produce(args) => args.run(&global).await,
         Command::Config(command) => command.run(&global),
         Command::Healthcheck(args) => args.run(&global).await,
+        Command::Simulate(args) => tokio::task::block_in_place(|| args.run()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sluice", &mut script);

@@ -41,6 +41,10 @@ pub struct Group {
 }
 
 impl Group {
+    pub fn new(eager: bool) -> Self {
+        Self { eager, ..Self::default() }
+    }
+
     pub fn join(&mut self, member: MemberId, now_ms: u64) {
         self.members.insert(member, Member { held: BTreeSet::new(), waiting: None, heard_ms: now_ms });
         self.dirty = true;

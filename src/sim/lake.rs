@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::core::plan::SnapshotPlan;
+use crate::core::plan::{RollBackPlan, SnapshotPlan};
 use crate::core::table::*;
 use crate::sim::history::{By, Key, Landed, Row};
 use crate::sink::summary;
@@ -109,6 +109,18 @@ impl Lake {
             table.properties.remove(&summary::property_key(name));
         }
         Some(id)
+    }
+
+    /// The operator's roll-back: main and the properties of the lanes, in one request.
+    pub fn roll_back_ours(&mut self, base: &TableView, plan: &RollBackPlan) -> bool {
+        let fits = self.table.as_ref().is_some_and(|t| t.uuid == base.uuid && t.head == base.head && t.tag == base.tag);
+        if fits {
+            self.roll_back(plan.target);
+            let table = self.table.as_mut().expect("it fits");
+            let properties = plan.properties.iter();
+            table.properties.extend(properties.map(|(n, p)| (summary::property_key(n), summary::print_property(p))));
+        }
+        fits
     }
 
     fn land(

@@ -35,17 +35,17 @@ impl Life {
     /// Runs what touches the world, if the process still lives; otherwise it never comes back.
     pub async fn act<T>(&self, what: impl FnOnce(&mut World) -> T) -> T {
         self.thawed().await;
-        let mut world = self.world.lock();
-        match self.is_alive(&world) {
-            true => {
-                world.stats.steps += 1;
-                what(&mut world)
-            }
-            false => {
-                drop(world);
-                std::future::pending().await
-            }
+        match self.if_alive(what) {
+            Some(done) => done,
+            None => std::future::pending().await,
         }
+    }
+
+    fn if_alive<T>(&self, what: impl FnOnce(&mut World) -> T) -> Option<T> {
+        let mut world = self.world.lock();
+        let alive = self.is_alive(&world);
+        world.stats.steps += u64::from(alive);
+        alive.then(|| what(&mut world))
     }
 
     /// While the process is stopped, nothing of it moves.

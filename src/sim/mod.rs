@@ -1,5 +1,6 @@
 //! The simulator: production's pipeline, core, decoder and assignment under a seeded world, in virtual time.
 pub mod actors;
+pub mod campaign;
 pub mod chance;
 pub mod client;
 pub mod group;

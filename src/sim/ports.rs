@@ -9,7 +9,7 @@ use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
 use async_trait::async_trait;
 use tokio::time::sleep;
 
-use crate::core::plan::SnapshotPlan;
+use crate::core::plan::{RollBackPlan, SnapshotPlan};
 use crate::core::table::*;
 use crate::error::Stop;
 use crate::ports::*;
@@ -245,6 +245,11 @@ impl Table for SimPorts {
             (_, Some(id)) => Outcome::Committed(id),
         }
     }
+
+    async fn roll_back(&self, base: &TableView, plan: &RollBackPlan) -> Outcome {
+        let landed = self.0.act(|world| world.lake.roll_back_ours(base, plan)).await;
+        if landed { Outcome::Committed(plan.target) } else { Outcome::Conflict("the table has moved".into()) }
+    }
 }
 
 #[async_trait]
@@ -356,7 +361,7 @@ impl DedupStore for SimPorts {
     }
 
     async fn sweep(&self, keep: Keep) {
-        self.0.act(|world| world.slots[self.0.slot].ids.retain(|(_, path, _)| keep(path))).await;
+        self.0.act(move |world| world.slots[self.0.slot].ids.retain(|(_, path, _)| keep(path))).await;
     }
 }
 

@@ -74,7 +74,7 @@ fn world(scenario: &Scenario, keep_lines: bool) -> World {
         began: Instant::now(),
         kafka,
         lake: Lake::default(),
-        groups: scenario.lanes.iter().map(|lane| Group { eager: lane.eager, ..Group::default() }).collect(),
+        groups: scenario.lanes.iter().map(|lane| Group::new(lane.eager)).collect(),
         slots: scenario.slots.iter().map(|lane| Slot { lane: *lane, ..Slot::default() }).collect(),
         letters: BTreeSet::new(),
         configured: from_start.collect(),

@@ -35,6 +35,19 @@ pub struct Stats {
     pub simulated_ms: u64,
 }
 
+impl Stats {
+    pub fn add(&mut self, other: &Stats) {
+        self.steps += other.steps;
+        self.faults += other.faults;
+        self.crashes += other.crashes;
+        self.ambiguous += other.ambiguous;
+        self.snapshots += other.snapshots;
+        self.fenced += other.fenced;
+        self.stops += other.stops;
+        self.simulated_ms += other.simulated_ms;
+    }
+}
+
 /// What outlives a process: its place in the deployment and its state directory.
 #[derive(Default)]
 pub struct Slot {
