@@ -1,0 +1,4 @@
+//! The simulated world, and the judge of what happened in it.
+
+pub mod history;
+pub mod oracle;
