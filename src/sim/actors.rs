@@ -119,7 +119,7 @@ fn act(world: &mut World, action: &Action) {
             }
         }
         Action::DropTable { recreate } => {
-            world.lake.table = None;
+            world.lake.drop_table();
             if *recreate {
                 world.lake.create();
             }

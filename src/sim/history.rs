@@ -103,7 +103,9 @@ pub struct Landed {
 pub enum By {
     Sluice,
     /// Another engine's append, compaction, delete or copy; rows that it took out of the table.
-    Foreign { deleted: BTreeSet<Key> },
+    Foreign {
+        deleted: BTreeSet<Key>,
+    },
 }
 
 /// The rules under which the instances of a history run: all have the same.
@@ -126,4 +128,9 @@ pub struct History {
     pub letters: BTreeSet<Serial>,
     /// Properties of the table as it is now.
     pub properties: BTreeMap<String, String>,
+    /// Snapshots of `landed` that the table no longer has: somebody's expiry took them.
+    pub expired: BTreeSet<SnapshotId>,
+    /// Lanes whose property somebody ever overwrote so that it couldn't be read: commits don't carry such a lane, and an
+    /// operator may open it anew. None leaves this set.
+    pub spoilt: BTreeSet<String>,
 }

@@ -18,6 +18,8 @@ pub struct Lake {
     pub files: BTreeMap<FilePath, Arc<Vec<Row>>>,
     /// Files that were removed from the store.
     pub removed: BTreeSet<FilePath>,
+    /// Snapshots that the table no longer has.
+    pub expired: BTreeSet<SnapshotId>,
     /// Heads in the order in which they became head.
     pub heads: Vec<SnapshotId>,
     next: i64,
@@ -42,6 +44,11 @@ impl Lake {
             let (snapshots, properties) = (BTreeMap::new(), HashMap::new());
             self.table = Some(Table { uuid, version: 0, head: None, tag: None, snapshots, properties });
         }
+    }
+
+    pub fn drop_table(&mut self) {
+        self.table = None;
+        self.heads.clear();
     }
 
     pub fn fresh(&mut self) -> i64 {
@@ -194,6 +201,7 @@ impl Lake {
         let gone: Vec<SnapshotId> =
             table.snapshots.keys().filter(|id| !kept.contains(id) && Some(**id) != tag).copied().collect();
         table.snapshots.retain(|id, _| !gone.contains(id));
+        self.expired.extend(&gone);
         table.version += 1;
         if erase_parent {
             for snapshot in table.snapshots.values_mut() {

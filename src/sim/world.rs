@@ -192,14 +192,16 @@ impl World {
             heads: std::mem::take(&mut self.lake.heads),
             letters: std::mem::take(&mut self.letters),
             properties: properties.into_iter().collect(),
+            expired: std::mem::take(&mut self.lake.expired),
+            spoilt: BTreeSet::new(),
         };
         (history, &mut self.oracle)
     }
 
     fn give_back(&mut self, history: History) {
-        let History { logs, files, landed, heads, letters, .. } = history;
+        let History { logs, files, landed, heads, letters, expired, .. } = history;
         self.kafka.logs = logs;
-        (self.lake.files, self.lake.landed, self.lake.heads) = (files, landed, heads);
+        (self.lake.files, self.lake.landed, self.lake.heads, self.lake.expired) = (files, landed, heads, expired);
         self.letters = letters;
     }
 }
