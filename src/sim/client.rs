@@ -189,7 +189,7 @@ impl Client {
             }
             Some(_) => {
                 self.member = None;
-                let partitions: Vec<_> = self.held.iter().cloned().collect();
+                let partitions = self.given();
                 world.note(|| format!("slot {} has lost {partitions:?}", self.life.slot));
                 self.rebalance(world, Rebalance::Revoke { partitions, lost: true });
             }
@@ -204,6 +204,20 @@ impl Client {
             let outcome = self.assignment.release_held(self.protocol);
             self.carry_out(world, outcome);
         }
+    }
+
+    /// What the library holds for assigned: what was answered, and mostly what is still to be answered.
+    fn given(&self) -> Vec<TopicPartition> {
+        let mut given = self.held.clone();
+        if self.life.draw(|c| c.happens(0.8)) {
+            for event in &self.unanswered {
+                match event {
+                    Rebalance::Assign(partitions) => given.extend(partitions.iter().cloned()),
+                    Rebalance::Revoke { partitions, .. } => given.retain(|p| !partitions.contains(p)),
+                }
+            }
+        }
+        given.into_iter().collect()
     }
 
     fn rebalance(&mut self, world: &mut World, event: Rebalance) {
