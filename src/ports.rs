@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
-use crate::core::plan::SnapshotPlan;
+use crate::core::plan::{RollBackPlan, SnapshotPlan};
 use crate::core::table::*;
 use crate::error::Stop;
 use crate::types::*;
@@ -272,6 +273,9 @@ pub trait Table: Send + Sync {
     /// Builds the snapshot on `base` (manifest, manifest list) and posts it, requiring uuid, head, tag, schema and spec as
     /// they are there.
     async fn commit(&self, base: &TableView, plan: &SnapshotPlan, files: &[WrittenFile]) -> Outcome;
+    /// Moves main back, requiring uuid, head and tag as they are in `base`; committed is then the target. After an unknown
+    /// answer the head tells: no commit id is left behind.
+    async fn roll_back(&self, base: &TableView, plan: &RollBackPlan) -> Outcome;
 }
 
 /// An id to look up in a file.
@@ -309,15 +313,49 @@ pub trait DataFiles: Send + Sync {
     async fn exists(&self, path: &str) -> Result<bool, PortError>;
 }
 
+/// Every message_id of a file with its event hour.
+pub type FileIds = Vec<(MessageId, EventHour)>;
+
+/// Whether a file's ids are kept, by its path.
+pub type Keep = Box<dyn Fn(&str) -> bool + Send>;
+
 /// The read-through cache of ids per data file. It can be empty or gone at any time: that costs time only, so nothing
 /// here fails.
+#[async_trait]
 pub trait DedupStore: Send + Sync {
     /// Told at every load: what is kept of another table never answers for this one.
-    fn use_table(&self, uuid: u128);
-    fn get(&self, path: &str) -> Option<Vec<(MessageId, EventHour)>>;
-    fn put(&self, path: &str, ids: &[(MessageId, EventHour)]);
+    async fn use_table(&self, uuid: u128);
+    async fn get(&self, path: &FilePath) -> Option<FileIds>;
+    async fn put(&self, path: &FilePath, ids: FileIds);
     /// Forgets every file that `keep` refuses.
-    fn sweep(&self, keep: &dyn Fn(&str) -> bool);
+    async fn sweep(&self, keep: Keep);
+}
+
+// ------------------------------------------------------------------------------------------------- From start to start
+
+/// What an instance knows of the table from an earlier start: it can stop a start (a table or lane that is gone), never
+/// give a position.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Known {
+    /// `namespace.table` as configured.
+    pub table: String,
+    pub table_uuid: uuid::Uuid,
+    /// `group_id`: the lane.
+    pub group: String,
+    /// Topics that the lane was seen to know.
+    pub topics: BTreeSet<String>,
+    /// Newest commit of the lane that this instance saw; none after an opening that it only read.
+    pub last_commit: Option<uuid::Uuid>,
+}
+
+/// What is kept for the next start. It can be lost at any time, and then nothing is said: nothing here fails.
+#[async_trait]
+pub trait Notes: Send + Sync {
+    async fn known(&self) -> Option<Known>;
+    /// Replaces what is known.
+    async fn remember(&self, known: Known);
+    /// There is progress again: the stop that was kept says nothing any more.
+    async fn clear_stop(&self);
 }
 
 // -------------------------------------------------------------------------------------------------------- Time and chance

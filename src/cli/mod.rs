@@ -11,6 +11,7 @@ pub mod parts;
 pub mod produce;
 pub mod progress;
 mod run;
+mod simulate;
 pub mod table;
 pub mod verify;
 
@@ -80,6 +81,7 @@ pub enum Command {
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Healthcheck(healthcheck::HealthcheckArgs),
+    Simulate(simulate::SimulateArgs),
     /// Print a completion script
     #[command(after_help = "Example:\n  sluice completions bash > /usr/share/bash-completion/completions/sluice")]
     Completions {
@@ -108,6 +110,7 @@ pub async fn run(cli: Cli) -> Finished {
         Command::Produce(args) => args.run(&global).await,
         Command::Config(command) => command.run(&global),
         Command::Healthcheck(args) => args.run(&global).await,
+        Command::Simulate(args) => tokio::task::block_in_place(|| args.run()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sluice", &mut script);

@@ -21,15 +21,17 @@ use crate::source::admin::KafkaAdmin;
 use crate::source::consumer::{KafkaSource, SourceConfig};
 use crate::source::dead_letters::KafkaDeadLetters;
 use crate::source::settings::client_id;
-use crate::state::IdsOfTable;
+use crate::state::{IdsOfTable, NotesOnDisk};
 use crate::state::dir::StateDir;
-use crate::state::memory::{Account, Budget, Part};
+use crate::state::memory::{Account, Budget, Part, resident_bytes};
 use crate::telemetry::http::{Server, Sources, serve};
 use crate::telemetry::logs::redact::Secrets;
 use crate::telemetry::logs::{Format, Logging, init, nested};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::Board;
 
+/// How often the service looks at its durations: well below the shortest commit interval.
+const TICK_MS: u64 = 50;
 /// `max.poll.interval.ms` of the client unless the configuration says otherwise.
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 /// An assignment is answered, a revoke flushed, within this at most.
@@ -121,6 +123,7 @@ impl Service {
             board: Arc::new(Board::default()),
             account: Arc::new(Account::default()),
             budget,
+            resident: resident_bytes,
         };
         let server = serve(
             &config.http.listen.map(|listen| listen.to_string()).unwrap_or_default(),
@@ -149,7 +152,7 @@ impl Service {
             store: store.clone(),
             clock: clock.clone(),
             random: random.clone(),
-            state: state.clone(),
+            notes: Arc::new(NotesOnDisk(state.clone())),
             health,
         };
         said_start(config, until_caught_up);
@@ -286,5 +289,6 @@ fn options(config: &Config, until_caught_up: bool) -> Options {
         shutdown_timeout_ms: parts::millis(config.limits.shutdown_timeout),
         stall_timeout_ms: parts::millis(config.limits.stall_timeout),
         until_caught_up,
+        tick_ms: TICK_MS,
     }
 }

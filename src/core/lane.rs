@@ -197,19 +197,25 @@ pub struct Lanes {
 }
 
 pub fn read_all(table: &TableView, memory: Option<&Memory>) -> Lanes {
-    let nearest = table.ancestry().filter_map(Result::ok).find_map(|s| s.sluice.as_deref());
-    let mut names: BTreeSet<&LaneName> = table.properties.keys().collect();
-    names.extend(nearest.into_iter().flat_map(|keys| keys.lanes.keys()));
-    names.extend(memory.into_iter().flat_map(|m| m.lanes.keys()));
+    let known = names(table);
+    let remembered = memory.into_iter().flat_map(|m| m.lanes.keys());
     let mut lanes = Lanes::default();
-    for name in names {
+    for name in known.iter().copied().chain(remembered.filter(|name| !known.contains(name))) {
         match read(table, name, memory, None) {
             Reading::Known { lane, .. } => drop(lanes.readable.insert(name.clone(), lane)),
+            // The table itself has no trace of it, as after its retirement: that stops its own group, and isn't ours to tell.
+            Reading::Stop(LaneStop::RolledBackBeforeLane { .. }) if !known.contains(name) => {}
             Reading::Stop(stop) => drop(lanes.stopped.insert(name.clone(), stop)),
             Reading::New => {}
         }
     }
     lanes
+}
+
+/// The lanes of a base by name: those in the summary of its nearest Sluice ancestor, and those with a property.
+pub fn names(table: &TableView) -> BTreeSet<&LaneName> {
+    let nearest = table.nearest_sluice().into_iter().flat_map(|(_, keys)| keys.lanes.keys());
+    table.properties.keys().chain(nearest).collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! What the one snapshot producer is told to write. Every Sluice snapshot of any kind carries all lanes of its base.
+//! What the one producer is told to post: a snapshot, or a roll-back. Every Sluice snapshot of any kind carries all lanes of
+//! its base.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::table::{Lane, LaneName, OwnChange};
-use crate::types::CommitId;
+use crate::core::table::{Lane, LaneName, LaneProperty, OwnChange};
+use crate::types::{CommitId, SnapshotId};
 
 /// A snapshot to be made on a base. The producer chooses the snapshot id and timestamp, moves the tag `sluice` and
 /// rewrites the property of every lane in `lanes`.
@@ -16,4 +17,14 @@ pub struct SnapshotPlan {
     pub own: Option<(LaneName, OwnChange)>,
     /// Lanes that end here: their property is removed.
     pub retired: BTreeSet<LaneName>,
+}
+
+/// Main goes back in its own history, and nothing else moves: no snapshot is made, and the tag stays where it is, so that
+/// whatever was on its way to the head of before is refused.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct RollBackPlan {
+    pub target: SnapshotId,
+    /// Lanes as they are read at the target, each with the Sluice snapshot that it was read from. Properties of other lanes
+    /// are left as they are.
+    pub properties: BTreeMap<LaneName, LaneProperty>,
 }

@@ -239,6 +239,11 @@ impl TableView {
         Ancestry { table: self, next: self.head }
     }
 
+    /// The newest snapshot of main's history that Sluice wrote.
+    pub fn nearest_sluice(&self) -> Option<(SnapshotId, &SluiceKeys)> {
+        self.ancestry().filter_map(Result::ok).find_map(|s| Some((s.id, s.sluice.as_deref()?)))
+    }
+
     /// The snapshot of main's history that carries this commit id and names itself.
     pub fn find_commit(&self, ids: &[CommitId]) -> Option<(CommitId, SnapshotId)> {
         self.ancestry().filter_map(Result::ok).find_map(|s| {

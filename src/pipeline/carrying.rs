@@ -189,7 +189,8 @@ impl Pipeline {
         }
         let (live, written) = (self.core.live().clone(), self.written.keys().cloned().collect::<BTreeSet<_>>());
         let store = self.ports.store.clone();
-        tokio::task::spawn_blocking(move || store.sweep(&|path| live.contains(path) || written.contains(path)));
+        let keep = Box::new(move |path: &str| live.contains(path) || written.contains(path));
+        tokio::spawn(async move { store.sweep(keep).await });
     }
 
     pub(super) fn forget(&mut self, batch: BatchNumber) {

@@ -10,12 +10,9 @@ use crate::core::instance::Event;
 use crate::core::table::LiveFile;
 use crate::pipeline::effects::Ports;
 use crate::pipeline::report::Telemetry;
-use crate::ports::{Clock, PortError};
+use crate::ports::{Clock, FileIds, PortError};
 use crate::telemetry::metrics::LoadSource;
 use crate::types::*;
-
-/// Ids of a file, each with its hour.
-type FileIds = Vec<(MessageId, EventHour)>;
 
 pub struct Cover {
     wanted: BTreeSet<FilePath>,
@@ -84,15 +81,14 @@ impl Cover {
 }
 
 async fn load(ports: &Ports, telemetry: &Telemetry, file: &LiveFile) -> Option<FileIds> {
-    let (store, path) = (ports.store.clone(), file.path.clone());
-    if let Some(ids) = tokio::task::spawn_blocking(move || store.get(&path)).await.ok().flatten() {
+    if let Some(ids) = ports.store.get(&file.path).await {
         telemetry.file_loaded(LoadSource::Sled);
         return Some(ids);
     }
     match ports.files.read_ids(file).await {
         Ok(ids) => {
             telemetry.file_loaded(LoadSource::Column);
-            ports.keep(file.path.clone(), ids.clone()).await;
+            ports.store.put(&file.path, ids.clone()).await;
             Some(ids)
         }
         Err(PortError::Down(down)) => {

@@ -16,7 +16,6 @@ use crate::error::Stop;
 use crate::pipeline::health::Health;
 use crate::pipeline::rows::{SealedRows, canonical_text};
 use crate::ports::*;
-use crate::state::dir::StateDir;
 use crate::telemetry::metrics::{Dedup, LookupTier};
 use crate::types::*;
 
@@ -30,7 +29,7 @@ pub struct Ports {
     pub store: Arc<dyn DedupStore>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
-    pub state: Arc<StateDir>,
+    pub notes: Arc<dyn Notes>,
     pub health: Arc<Health>,
 }
 
@@ -116,9 +115,7 @@ impl Ports {
             Loaded::Missing => None,
         };
         if let Some(table) = &table {
-            let (store, uuid) = (self.store.clone(), table.uuid);
-            // a cache: without it ids are read from the table
-            let _ = tokio::task::spawn_blocking(move || store.use_table(uuid)).await;
+            self.store.use_table(table.uuid).await;
         }
         Ok(Load { table, kafka, witness, witnessed: with_witness })
     }
@@ -144,9 +141,7 @@ impl Ports {
                 );
             }
         }
-        let state = self.state.clone();
-        let known = tokio::task::spawn_blocking(move || state.known()).await.ok().flatten();
-        if let Some(known) = known.filter(|k| k.table == names.table && *k.group == *names.lane) {
+        if let Some(known) = self.notes.known().await.filter(|k| k.table == names.table && *k.group == *names.lane) {
             for topic in known.topics {
                 witness.add(topic.into(), Trace::StateDir);
             }
@@ -228,8 +223,7 @@ impl Ports {
     }
 
     async fn stored(&self, lookup: &Lookup) -> Option<Vec<MessageId>> {
-        let (store, path) = (self.store.clone(), lookup.file.path.clone());
-        let held = tokio::task::spawn_blocking(move || store.get(&path)).await.ok().flatten()?;
+        let held = self.store.get(&lookup.file.path).await?;
         let wanted: BTreeSet<MessageId> = lookup.ids.iter().copied().collect();
         let hits = held.into_iter().filter(|(id, hour)| *hour == lookup.hour && wanted.contains(id)).map(|(id, _)| id);
         Some(hits.collect())
@@ -267,17 +261,11 @@ impl Ports {
         for file in files {
             let (own, others) = rest.split_at(file.rows as usize);
             rest = others;
-            self.keep(file.path.clone(), own.iter().map(|id| (*id, file.hour)).collect()).await;
+            self.store.put(&file.path, own.iter().map(|id| (*id, file.hour)).collect()).await;
             let ids: Arc<[MessageId]> = own.into();
             added.push((file.clone(), AddedFile { path: file.path.clone(), hour: file.hour, ids }));
         }
         Ok(added)
-    }
-
-    pub async fn keep(&self, path: FilePath, ids: Vec<(MessageId, EventHour)>) {
-        let store = self.store.clone();
-        // a cache: what could not be kept is read from the table again
-        let _ = tokio::task::spawn_blocking(move || store.put(&path, &ids)).await;
     }
 
     // ---- commits

@@ -45,8 +45,6 @@ use report::Reporter;
 pub use report::Telemetry;
 use rows::{OpenRows, SealedRows};
 
-/// How often durations are looked at.
-const TICK: Duration = Duration::from_millis(50);
 /// Delivered bytes that wait for their verdict; above it the partitions pause.
 const INBOX_MAX: usize = 16 << 20;
 /// How long leaving the group may take after a typed stop.
@@ -58,6 +56,8 @@ pub struct Options {
     pub bounds: EventTimeBounds,
     pub shutdown_timeout_ms: u64,
     pub stall_timeout_ms: u64,
+    /// How often durations are looked at.
+    pub tick_ms: u64,
     /// End when everything that was stable at the start is committed.
     pub until_caught_up: bool,
 }
@@ -143,7 +143,7 @@ impl Pipeline {
         mut events: mpsc::Receiver<SourceEvent>,
         mut close: tokio::sync::watch::Receiver<bool>,
     ) -> Result<End, Stop> {
-        let mut tick = tokio::time::interval(TICK);
+        let mut tick = tokio::time::interval(Duration::from_millis(self.options.tick_ms));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut closing = false;
         loop {

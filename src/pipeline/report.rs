@@ -16,7 +16,6 @@ use crate::pipeline::rows::TopicCounts;
 use crate::pipeline::shown;
 use crate::pipeline::standing::StandingWatch;
 use crate::ports::*;
-use crate::state::dir::Known;
 use crate::state::memory::{Account, Budget};
 use crate::telemetry::logs::nested;
 use crate::telemetry::metrics::{
@@ -31,6 +30,8 @@ pub struct Telemetry {
     pub board: Arc<Board>,
     pub account: Arc<Account>,
     pub budget: Budget,
+    /// Resident memory of the process in bytes; none where it can't be told.
+    pub resident: fn() -> Option<u64>,
 }
 
 /// Requests to the schema registry, counted by whoever makes them.
@@ -297,8 +298,8 @@ impl Reporter {
         };
         if self.known.as_ref() != Some(&known) {
             self.known = Some(known.clone());
-            let state = self.ports.state.clone();
-            tokio::task::spawn_blocking(move || state.remember(&known));
+            let notes = self.ports.notes.clone();
+            tokio::spawn(async move { notes.remember(known).await });
         }
     }
 
@@ -343,8 +344,8 @@ impl Reporter {
         });
         self.lane = Some(committed.lane);
         if !std::mem::replace(&mut self.stop_cleared, true) {
-            let state = self.ports.state.clone();
-            tokio::task::spawn_blocking(move || state.clear_stop());
+            let notes = self.ports.notes.clone();
+            tokio::spawn(async move { notes.clear_stop().await });
         }
     }
 

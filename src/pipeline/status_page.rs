@@ -4,7 +4,7 @@ use crate::core::instance::*;
 use crate::core::table::Lane;
 use crate::pipeline::partitions::{Own, partition_status};
 use crate::pipeline::report::{Progressing, Reporter};
-use crate::state::memory::{Part, Pressure, pressure, release_freed, resident_bytes};
+use crate::state::memory::{Part, Pressure, pressure, release_freed};
 use crate::telemetry::status::{Assignment, MemoryStatus, PartitionStatus};
 
 /// How often the status is built anew.
@@ -28,7 +28,7 @@ impl Reporter {
         self.last_status_ms = now_ms;
         self.publish(core);
         let held = self.telemetry.account.parts();
-        let short = pressure(&held, resident_bytes(), &self.telemetry.budget) >= Pressure::EvictHot;
+        let short = pressure(&held, (self.telemetry.resident)(), &self.telemetry.budget) >= Pressure::EvictHot;
         short.then(|| {
             release_freed();
             (held.get(Part::HotIds) / 4 * 3) as usize
@@ -55,7 +55,7 @@ impl Reporter {
         metrics.partitions.owned(&core.owned().keys().cloned().collect());
         self.status.memory = MemoryStatus {
             memory_max: self.telemetry.budget.memory_max,
-            resident: resident_bytes(),
+            resident: (self.telemetry.resident)(),
             parts: parts.iter().map(|(part, bytes)| (part.name(), bytes)).collect(),
         };
         self.status.dependencies = self.ports.health.status();

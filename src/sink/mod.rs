@@ -17,6 +17,7 @@ pub mod parquet_writer;
 mod probe;
 pub mod proven_store;
 pub mod read_rows;
+pub mod roll_back;
 pub mod row_print;
 pub mod snapshot;
 pub mod storage;

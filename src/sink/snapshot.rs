@@ -231,14 +231,20 @@ fn counts_of_files(base: &TableMetadata, files: &[WrittenFile]) -> BTreeMap<Stri
 }
 
 fn requirements(base: &TableMetadata) -> Vec<TableRequirement> {
+    let mut all = place_of_refs(base);
+    all.push(TableRequirement::CurrentSchemaIdMatch { current_schema_id: base.current_schema_id() });
+    all.push(TableRequirement::DefaultSpecIdMatch { default_spec_id: base.default_partition_spec_id() });
+    all
+}
+
+/// The very table, with main and the tag where they are.
+pub(super) fn place_of_refs(base: &TableMetadata) -> Vec<TableRequirement> {
     let reference = |name: &str, snapshot_id| TableRequirement::RefSnapshotIdMatch { r#ref: name.into(), snapshot_id };
     vec![
         TableRequirement::UuidMatch { uuid: base.uuid() },
         reference(MAIN_BRANCH, base.current_snapshot_id()),
         // A roll-back brings main back to where it was, not the tag: what was held on its way is refused by it.
         reference(summary::TAG, base.snapshot_for_ref(summary::TAG).map(|s| s.snapshot_id())),
-        TableRequirement::CurrentSchemaIdMatch { current_schema_id: base.current_schema_id() },
-        TableRequirement::DefaultSpecIdMatch { default_spec_id: base.default_partition_spec_id() },
     ]
 }
 

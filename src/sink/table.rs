@@ -13,8 +13,8 @@ use super::foreign::RowHours;
 use super::manifests::Manifests;
 use super::snapshot::{self, Attempt, Stamp};
 use super::storage::ObjectStore;
-use super::{gold, summary};
-use crate::core::plan::SnapshotPlan;
+use super::{gold, roll_back, summary};
+use crate::core::plan::{RollBackPlan, SnapshotPlan};
 use crate::core::table::{LiveFile, SluiceKeys, SnapshotView, TableView};
 use crate::error::{Exit, Stop};
 use crate::ports::{Clock, Loaded, Outcome, PortError, Random, Table, WrittenFile};
@@ -148,6 +148,12 @@ impl IcebergTable {
         bases.truncate(BASES_KEPT);
     }
 
+    /// The state that a view was made of.
+    fn base(&self, view: &TableView) -> Result<LoadedTable, String> {
+        let known = self.seen().bases.iter().find(|known| known.location == view.metadata_location).cloned();
+        known.ok_or_else(|| format!("{} is not among the last states loaded: load again", view.metadata_location))
+    }
+
     fn stamp(&self, base: &TableMetadata) -> Stamp {
         let id = loop {
             let id = (self.random.u64() >> 1) as i64;
@@ -255,9 +261,9 @@ impl Table for IcebergTable {
     }
 
     async fn commit(&self, base: &TableView, plan: &SnapshotPlan, files: &[WrittenFile]) -> Outcome {
-        let known = self.seen().bases.iter().find(|known| known.location == base.metadata_location).cloned();
-        let Some(base) = known else {
-            return Outcome::NotSent(format!("{} is not among the last states loaded: load again", base.metadata_location));
+        let base = match self.base(base) {
+            Ok(base) => base,
+            Err(reason) => return Outcome::NotSent(reason),
         };
         let mut attempt = match self.build(&base, plan, files).await {
             Ok(attempt) => attempt,
@@ -277,6 +283,27 @@ impl Table for IcebergTable {
                 self.discard(&attempt).await;
                 self.not_sent(stop.into())
             }
+        }
+    }
+
+    async fn roll_back(&self, base: &TableView, plan: &RollBackPlan) -> Outcome {
+        let base = match self.base(base) {
+            Ok(base) => base,
+            Err(reason) => return Outcome::NotSent(reason),
+        };
+        let request = match roll_back::request(&base.metadata, plan) {
+            Ok(request) => request,
+            Err(error) => return Outcome::NotSent(error.to_string()),
+        };
+        match self.catalog.commit(&base, &request.requirements, request.updates).await {
+            CommitAnswer::Committed(table) => {
+                self.remember_base(table);
+                Outcome::Committed(plan.target)
+            }
+            CommitAnswer::Conflict(text) => Outcome::Conflict(text),
+            CommitAnswer::Unknown(text) => Outcome::Unknown(text),
+            CommitAnswer::Rejected { status, text } => Outcome::Rejected { status, text },
+            CommitAnswer::NotSent(text) => Outcome::NotSent(text),
         }
     }
 }

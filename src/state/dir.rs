@@ -10,7 +10,6 @@
 //!
 //! Everything is safe to delete at any time. A directory that can't be used is said once, and the service runs without it.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
@@ -24,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::atomic_file;
 use crate::core::table::FORMAT;
 use crate::error::{Exit, Stop};
+use crate::ports::Known;
 
 const LOCK: &str = "lock";
 const FORMAT_FILE: &str = "sluice.format";
@@ -31,26 +31,10 @@ const KNOWN: &str = "known.json";
 const STOP: &str = "stop.json";
 const IDS: &str = "ids";
 
-/// What this directory knows of the table: it can stop a start (a table or lane that is gone), never give a position.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Known {
-    /// `namespace.table` as configured.
-    pub table: String,
-    pub table_uuid: uuid::Uuid,
-    /// `group_id`: the lane.
-    pub group: String,
-    /// Topics that the lane was seen to know.
-    pub topics: BTreeSet<String>,
-    /// Newest commit of the lane that this instance saw; none after an opening that it only read.
-    pub last_commit: Option<uuid::Uuid>,
-}
-
-impl Known {
-    /// What a directory knows, without taking its lock: for commands beside a running service. None when there is
-    /// nothing, or nothing that can be read.
-    pub fn read(root: &Path) -> Option<Known> {
-        read_json(&root.join(KNOWN))
-    }
+/// What a directory knows, without taking its lock: for commands beside a running service. None when there is nothing, or
+/// nothing that can be read.
+pub fn read_known(root: &Path) -> Option<Known> {
+    read_json(&root.join(KNOWN))
 }
 
 /// The typed stop that ended a run.
@@ -134,7 +118,7 @@ impl StateDir {
 
     /// What the directory knows of the table; also from a directory that can only be read.
     pub fn known(&self) -> Option<Known> {
-        Known::read(&self.root)
+        read_known(&self.root)
     }
 
     /// Replaces what the directory knows, durably. Blocks for the syncs of a file and a folder.

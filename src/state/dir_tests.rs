@@ -19,7 +19,7 @@ fn what_was_remembered_is_known_at_the_next_start() {
     drop(dir);
     let dir = StateDir::open(root.path()).unwrap();
     assert_eq!(dir.known(), Some(known()));
-    assert_eq!(Known::read(root.path()), Some(known()));
+    assert_eq!(read_known(root.path()), Some(known()));
 }
 
 #[test]

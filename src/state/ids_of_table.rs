@@ -3,20 +3,22 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::ports::DedupStore;
+use async_trait::async_trait;
+
+use crate::ports::{DedupStore, FileIds, Keep};
 use crate::state::ids::IdStore;
-use crate::types::{EventHour, MessageId};
+use crate::types::FilePath;
 
 pub struct IdsOfTable {
     root: Option<PathBuf>,
     cache_bytes: u64,
-    opened: Mutex<Option<(u128, Arc<IdStore>)>>,
+    opened: Arc<Mutex<Option<(u128, Arc<IdStore>)>>>,
 }
 
 impl IdsOfTable {
     /// `root` and `cache_bytes` as [`IdStore::open`] takes them.
     pub fn new(root: Option<PathBuf>, cache_bytes: u64) -> Self {
-        Self { root, cache_bytes, opened: Mutex::new(None) }
+        Self { root, cache_bytes, opened: Arc::default() }
     }
 
     fn current(&self) -> Option<Arc<IdStore>> {
@@ -35,30 +37,37 @@ impl IdsOfTable {
     }
 }
 
+/// sled blocks: each call runs beside the loop. One that panics is a cache that is lost.
+#[async_trait]
 impl DedupStore for IdsOfTable {
-    fn use_table(&self, uuid: u128) {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if opened.as_ref().is_none_or(|(table, _)| *table != uuid) {
+    async fn use_table(&self, uuid: u128) {
+        if self.opened.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|(table, _)| *table == uuid) {
+            return;
+        }
+        let (opened, root, cache_bytes) = (self.opened.clone(), self.root.clone(), self.cache_bytes);
+        let open = move || {
+            let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((_, other)) = opened.take() {
                 other.close();
             }
-            *opened = Some((uuid, Arc::new(IdStore::open(self.root.clone(), uuid, self.cache_bytes))));
-        }
+            *opened = Some((uuid, Arc::new(IdStore::open(root, uuid, cache_bytes))));
+        };
+        let _ = tokio::task::spawn_blocking(open).await;
     }
 
-    fn get(&self, path: &str) -> Option<Vec<(MessageId, EventHour)>> {
-        self.current()?.get(path)
+    async fn get(&self, path: &FilePath) -> Option<FileIds> {
+        let (store, path) = (self.current()?, path.clone());
+        tokio::task::spawn_blocking(move || store.get(&path)).await.ok().flatten()
     }
 
-    fn put(&self, path: &str, ids: &[(MessageId, EventHour)]) {
-        if let Some(store) = self.current() {
-            store.put(path, ids);
-        }
+    async fn put(&self, path: &FilePath, ids: FileIds) {
+        let Some(store) = self.current() else { return };
+        let path = path.clone();
+        let _ = tokio::task::spawn_blocking(move || store.put(&path, &ids)).await;
     }
 
-    fn sweep(&self, keep: &dyn Fn(&str) -> bool) {
-        if let Some(store) = self.current() {
-            store.sweep(keep);
-        }
+    async fn sweep(&self, keep: Keep) {
+        let Some(store) = self.current() else { return };
+        let _ = tokio::task::spawn_blocking(move || store.sweep(&*keep)).await;
     }
 }

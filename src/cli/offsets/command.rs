@@ -14,8 +14,7 @@ use crate::cli::verify::kafka_log::KafkaLog;
 use crate::cli::verify::silver::LogReader;
 use crate::cli::{Finished, Global};
 use crate::config::{Config, Late};
-use crate::core::lane::{self, LaneStop, Reading};
-use crate::core::plan::SnapshotPlan;
+use crate::core::lane::{self, Reading};
 use crate::core::reset::{self as plan, LateRows, LogEdges, ResetPlan, Situation, Target};
 use crate::core::table::*;
 use crate::core::verify::ReadRange;
@@ -200,10 +199,6 @@ impl Place {
             Reading::Known { lane, .. } => Some(lane),
             _ => property.map(|p| &p.lane),
         };
-        let found = table.ancestry().filter_map(Result::ok).find_map(|s| {
-            let entry = s.sluice.as_ref()?.lanes.get(&name)?;
-            entry.as_ref().ok().map(|e| &e.lane)
-        });
         let in_kafka = self.partitions(standing).await?;
         let target = args.target();
         let logs = self.logs(&in_kafka, &target).await?;
@@ -211,15 +206,7 @@ impl Place {
         let identity = once(|| self.admin.identity(&topics)).await?;
         let members: Vec<String> = once(|| self.admin.group_members()).await?.into_iter().map(|m| m.client_id).collect();
         let situation = Situation {
-            reading: match &reading {
-                Reading::Known { lane, .. } => plan::Reading::Stands(lane),
-                Reading::New => plan::Reading::Unknown,
-                Reading::Stop(stop) => plan::Reading::Stopped {
-                    found: found.filter(|_| matches!(stop, LaneStop::PropertyKnowsMoreTopics { .. })),
-                    property: property.map(|p| &p.lane),
-                    property_offered: matches!(stop, LaneStop::HistoryMissing { .. }),
-                },
-            },
+            reading: plan::Reading::of(table, &name, &reading),
             logs: &logs,
             identity: &identity,
             members: &members,
@@ -259,10 +246,7 @@ impl Place {
                 return Ok(planned);
             }
             planned = self.plan_on(&table, args).await?;
-            let mut lanes = lane::read_all(&table, None).readable;
-            lanes.insert(self.lane_name(), planned.lane.clone());
-            let plan =
-                SnapshotPlan { commit_id, lanes, own: Some((self.lane_name(), planned.change())), retired: BTreeSet::new() };
+            let plan = planned.snapshot(&table, &self.lane_name(), commit_id);
             match self.lake.table.commit(&table, &plan, &[]).await {
                 Outcome::Committed(_) => return Ok(planned),
                 Outcome::Rejected { status, text } => {

@@ -6,7 +6,11 @@ use crate::core::instance::{Due, Effect, Ending, Instance, LogEdges, Owned};
 use crate::types::*;
 
 impl Instance {
-    pub(super) fn assigned(&mut self, now_ms: u64, partitions: BTreeSet<TopicPartition>) {
+    pub(super) fn assigned(&mut self, now_ms: u64, partitions: BTreeSet<TopicPartition>, out: &mut Vec<Effect>) {
+        // Given again without having been taken back: what was read of them belongs to an assignment that is over.
+        if self.uncommitted_partitions().iter().any(|p| partitions.contains(p)) {
+            self.let_fall("assigned anew", out);
+        }
         for partition in &partitions {
             let epoch = self.epoch();
             self.owned.insert(partition.clone(), Owned { epoch, position: None, leaving: false });
@@ -59,18 +63,23 @@ impl Instance {
     /// Lets partitions go, and with them everything uncommitted: a batch mixes partitions in one file, so it falls whole.
     /// What is still owned is put back to the table's offsets.
     fn give_up(&mut self, partitions: BTreeSet<TopicPartition>, reason: &'static str, out: &mut Vec<Effect>) {
-        let uncommitted: BTreeSet<TopicPartition> = self.uncommitted_partitions();
-        self.discard_all(reason, out);
         for partition in &partitions {
             self.owned.remove(partition);
         }
+        self.let_fall(reason, out);
+        self.due = None;
+        out.push(Effect::Unassign(partitions));
+    }
+
+    /// Everything uncommitted falls, and its partitions have no position until the table gives them one.
+    fn let_fall(&mut self, reason: &'static str, out: &mut Vec<Effect>) {
+        let uncommitted = self.uncommitted_partitions();
+        self.discard_all(reason, out);
         for partition in uncommitted {
             if let Some(owned) = self.owned.get_mut(&partition) {
                 owned.position = None;
             }
         }
-        self.due = None;
-        out.push(Effect::Unassign(partitions));
     }
 
     fn uncommitted_partitions(&self) -> BTreeSet<TopicPartition> {

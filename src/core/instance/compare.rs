@@ -137,8 +137,8 @@ impl Instance {
     /// Each load replaces the live set: a file counts as seen only while it is live on the head last loaded.
     fn sync(&mut self, table: &Arc<TableView>, lane: Option<&Lane>, out: &mut Vec<Effect>) {
         self.table_uuid = Some(table.uuid);
-        let ours = table.ancestry().filter_map(Result::ok).find_map(|s| s.sluice.as_ref());
-        self.last_commit = ours.map(|keys| keys.commit_id).or(self.last_commit);
+        let ours = table.nearest_sluice().map(|(_, keys)| keys.commit_id);
+        self.last_commit = ours.or(self.last_commit);
         self.live = table.live.clone();
         self.coverage.retain_live(&self.live);
         let lanes = lane::read_all(table, self.memory.as_ref());

@@ -226,7 +226,7 @@ impl Instance {
     pub fn handle(&mut self, now_ms: u64, event: Event) -> Vec<Effect> {
         let mut out = Vec::new();
         match event {
-            Event::Assigned { partitions } => self.assigned(now_ms, partitions),
+            Event::Assigned { partitions } => self.assigned(now_ms, partitions, &mut out),
             Event::Revoked { partitions, lost } => self.revoked(now_ms, partitions, lost, &mut out),
             Event::EndOfPartition { partition, epoch, offset } => self.end_of_partition(now_ms, &partition, epoch, offset),
             Event::LogChecked { partition, epoch, edges } => self.log_checked(&partition, epoch, edges, &mut out),

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use arguments::{ArgumentError, Scope, TopicScope, parse_datetime_ms, parse_topic_scope};
 pub use refusal::Refusal;
 
+use crate::core::lane::{self, LaneStop};
+use crate::core::plan::SnapshotPlan;
 use crate::core::table::*;
 use crate::types::*;
 
@@ -43,6 +45,29 @@ pub enum Reading<'a> {
         /// Whether the property may be gone on from: the walk ended at an expired snapshot.
         property_offered: bool,
     },
+}
+
+impl<'a> Reading<'a> {
+    /// From what reading lane `name` of this table gave.
+    pub fn of(table: &'a TableView, name: &LaneName, read: &'a lane::Reading) -> Self {
+        let property = table.properties.get(name).and_then(|p| p.as_ref().ok()).map(|p| &p.lane);
+        match read {
+            lane::Reading::Known { lane, .. } => Self::Stands(lane),
+            lane::Reading::New => Self::Unknown,
+            lane::Reading::Stop(stop) => Self::Stopped {
+                found: in_history(table, name).filter(|_| matches!(stop, LaneStop::PropertyKnowsMoreTopics { .. })),
+                property,
+                property_offered: matches!(stop, LaneStop::HistoryMissing { .. }),
+            },
+        }
+    }
+}
+
+fn in_history<'a>(table: &'a TableView, name: &LaneName) -> Option<&'a Lane> {
+    table.ancestry().filter_map(Result::ok).find_map(|snapshot| {
+        let entry = snapshot.sluice.as_ref()?.lanes.get(name)?;
+        entry.as_ref().ok().map(|entry| &entry.lane)
+    })
 }
 
 /// A partition as Kafka has it now.
@@ -97,6 +122,13 @@ pub struct ResetPlan {
 }
 
 impl ResetPlan {
+    /// The snapshot that carries it out on this base, with all other lanes as they are there.
+    pub fn snapshot(&self, base: &TableView, name: &LaneName, commit_id: CommitId) -> SnapshotPlan {
+        let mut lanes = lane::read_all(base, None).readable;
+        lanes.insert(name.clone(), self.lane.clone());
+        SnapshotPlan { commit_id, lanes, own: Some((name.clone(), self.change())), retired: BTreeSet::new() }
+    }
+
     /// What the snapshot records.
     pub fn change(&self) -> OwnChange {
         let resets = self.moves.iter().map(|(tp, m)| (tp.clone(), ResetRange { from: m.from, to: m.to }));

@@ -18,7 +18,7 @@ use crate::types::*;
 
 /// How the group's assignor hands partitions over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Protocol {
+pub(crate) enum Protocol {
     /// Everything is revoked and assigned anew: range, roundrobin.
     Eager,
     /// Only differences are told: cooperative-sticky.
@@ -27,14 +27,14 @@ pub(super) enum Protocol {
 
 /// Where librdkafka is to fetch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum FetchAt {
+pub(crate) enum FetchAt {
     Offset(Offset),
     LogEnd,
 }
 
 /// A native call.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Cooperative: add. Empty is an answer too.
     Add(Vec<(TopicPartition, FetchAt)>),
     /// Cooperative: take away. Empty is an answer too.
@@ -49,22 +49,22 @@ pub(super) enum Step {
 
 /// A rebalance event of the group.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Rebalance {
+pub(crate) enum Rebalance {
     Assign(Vec<TopicPartition>),
     Revoke { partitions: Vec<TopicPartition>, lost: bool },
 }
 
 /// What to do, and then what to tell.
 #[derive(Default, Debug)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     pub steps: Vec<Step>,
     pub tell: Vec<SourceEvent>,
 }
 
-pub(super) type Placement = (TopicPartition, Epoch, StartAt);
+pub(crate) type Placement = (TopicPartition, Epoch, StartAt);
 
 #[derive(Default)]
-pub(super) struct Assignment {
+pub(crate) struct Assignment {
     slots: Vec<Slot>,
     by_name: BTreeMap<TopicPartition, usize>,
     /// Rebalance events without an answer, oldest first; the first one has been told.

@@ -17,7 +17,7 @@ use crate::error::{Exit, Stop};
 use crate::ports::{Source, SourceEvent, StartAt};
 use crate::types::*;
 
-mod assignment;
+pub(crate) mod assignment;
 mod availability;
 mod chunks;
 mod events;
@@ -25,7 +25,7 @@ mod mirror;
 mod outbox;
 mod poll_thread;
 mod pressure;
-mod reading;
+pub(crate) mod reading;
 mod wake;
 
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use crate::ports::StartAt;
 use crate::types::*;
 
 /// A partition that the group has given us at some time.
-pub(super) struct Slot {
+pub(crate) struct Slot {
     pub partition: TopicPartition,
     pub owned: bool,
     pub reading: Option<Reading>,
@@ -15,7 +15,7 @@ pub(super) struct Slot {
 
 /// What librdkafka fetches, under one epoch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     pub epoch: Epoch,
     /// First offset that no event has passed; none for a parked partition.
     next: Option<Offset>,
@@ -25,7 +25,7 @@ pub(super) struct Reading {
 
 /// What an "offset out of range" of the client means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum OutOfRange {
+pub(crate) enum OutOfRange {
     /// The position is outside the log.
     Real(Epoch),
     /// It speaks of another offset: of an earlier assignment whose fetch ended after ours began. It stopped our fetch all

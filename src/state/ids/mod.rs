@@ -18,7 +18,7 @@ pub use guard::CONTAINED_THREADS;
 use guard::{Guarded, Loss};
 use record::{Damaged, FileKey, HEADERS_FROM, HEADERS_UNTIL, Header, IDS_PER_CHUNK};
 
-use crate::ports::DedupStore;
+use crate::ports::FileIds;
 use crate::types::{EventHour, MessageId};
 
 /// Bound on opening: sled goes through its log again, 0.2 s for 40 M ids on an idle machine.
@@ -335,24 +335,22 @@ impl IdStore {
     }
 }
 
-impl DedupStore for IdStore {
-    fn use_table(&self, uuid: u128) {
-        assert_eq!(uuid, self.table, "one store serves one table");
-    }
-
-    fn get(&self, path: &str) -> Option<Vec<(MessageId, EventHour)>> {
+impl IdStore {
+    /// None for a file that isn't held whole.
+    pub fn get(&self, path: &str) -> Option<FileIds> {
         let key = FileKey::of(self.table, path);
         let header = self.header(key, path).filter(|header| header.finished)?;
         self.chunks(key, &header)
     }
 
     /// On disk when it returns.
-    fn put(&self, path: &str, ids: &[(MessageId, EventHour)]) {
+    pub fn put(&self, path: &str, ids: &[(MessageId, EventHour)]) {
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self.put_all(path, ids);
     }
 
-    fn sweep(&self, keep: &dyn Fn(&str) -> bool) {
+    /// Forgets every file that `keep` refuses.
+    pub fn sweep(&self, keep: &dyn Fn(&str) -> bool) {
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self.sweep_all(keep);
     }

@@ -20,6 +20,8 @@ pub struct Faults {
     pub lost_answers: bool,
     pub moves: bool,
     pub roll_back: bool,
+    /// Roll-backs by `table rollback`, which is refused where a lane would have to stop.
+    pub operator: bool,
     pub delete: bool,
     pub compact: bool,
     pub expire: bool,
@@ -36,6 +38,7 @@ pub struct Told {
     pub fenced: u64,
     pub held: u64,
     pub foreign: u64,
+    pub refused: u64,
 }
 
 pub struct Driver {
@@ -78,6 +81,7 @@ impl Driver {
             ("crash", faults.crash),
             ("move", faults.moves),
             ("roll_back", faults.roll_back),
+            ("operator", faults.operator),
             ("delete", faults.delete),
             ("compact", faults.compact),
             ("expire", faults.expire),
@@ -244,11 +248,17 @@ impl Driver {
         }
         let Some(head) = self.world.head else { return };
         if self.chance("roll_back") {
-            let kept: Vec<_> =
-                self.world.ancestry().into_iter().filter(|id| self.world.snapshots.contains_key(id)).collect();
-            let to = *kept.choose(&mut self.rng).unwrap_or(&head);
+            let to = self.some_ancestor().unwrap_or(head);
             self.world.roll_back(to);
             self.told.foreign += 1;
+        }
+        if self.chance("operator")
+            && let Some(to) = self.some_ancestor()
+        {
+            match self.world.operator_rolls_back(to) {
+                Ok(()) => self.told.foreign += 1,
+                Err(_) => self.told.refused += 1,
+            }
         }
         let live: Vec<FilePath> = self.world.ghosts[&self.world.head.unwrap_or(head)].live.iter().cloned().collect();
         if self.chance("delete")
@@ -268,6 +278,11 @@ impl Driver {
             self.world.expire(keep);
             self.told.foreign += 1;
         }
+    }
+
+    fn some_ancestor(&mut self) -> Option<SnapshotId> {
+        let kept: Vec<_> = self.world.ancestry().into_iter().filter(|id| self.world.snapshots.contains_key(id)).collect();
+        kept.choose(&mut self.rng).copied()
     }
 
     /// The group gives a partition to another node; the one before hears of it now or later.

@@ -3,6 +3,7 @@
 mod closing;
 mod driver;
 mod node;
+mod operator;
 mod oracle;
 mod world;
 
@@ -26,6 +27,7 @@ fn histories(seeds: std::ops::Range<u64>, nodes: usize, faults: Faults) -> Told 
         all.fenced += told.fenced;
         all.held += told.held;
         all.foreign += told.foreign;
+        all.refused += told.refused;
     }
     eprintln!("{all:?}");
     all
@@ -59,6 +61,22 @@ fn a_roll_back_rewinds_offsets_and_what_counts_as_seen() {
 }
 
 #[test]
+fn a_roll_back_by_the_operator_never_stops_an_instance() {
+    let faults = Faults {
+        operator: true,
+        lost_answers: true,
+        crash: true,
+        moves: true,
+        join: true,
+        compact: true,
+        ..Faults::default()
+    };
+    let told = histories(0..2_000, 2, faults);
+    assert!(told.foreign > 1_000 && told.fenced > 100 && told.refused > 100, "{told:?}");
+    assert_eq!(told.stops, 0);
+}
+
+#[test]
 fn deletes_compactions_and_evictions_by_others_lose_and_double_nothing() {
     let faults = Faults { delete: true, compact: true, evict: true, lost_answers: true, moves: true, ..Faults::default() };
     histories(0..2_000, 2, faults);
@@ -76,6 +94,7 @@ fn everything_at_once_ends_right_or_in_a_typed_stop() {
         expire: true,
         evict: true,
         join: true,
+        operator: true,
     };
     let told = histories(0..4_000, 2, all);
     assert!(told.stops > 0, "some histories have lost their lane for good: {told:?}");

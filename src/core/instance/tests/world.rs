@@ -9,6 +9,7 @@ use crate::core::instance::*;
 use crate::core::plan::SnapshotPlan;
 use crate::core::table::*;
 use crate::core::tripwire::{Trace, Witness};
+use crate::core::{retire, rollback};
 use crate::types::*;
 
 pub use super::node::{Node, settings};
@@ -143,6 +144,7 @@ impl World {
             let property = LaneProperty { lane: lane.clone(), commit_id: plan.commit_id, snapshot };
             self.properties.insert(name.clone(), Ok(property));
         }
+        self.properties.retain(|name, _| !plan.retired.contains(name));
         self.landed += 1;
         Some(snapshot)
     }
@@ -155,6 +157,28 @@ impl World {
             next = self.ghosts[&id].parent;
         }
         line
+    }
+
+    // ---- an operator
+
+    /// `table rollback`, also while the group runs.
+    pub fn operator_rolls_back(&mut self, target: SnapshotId) -> Result<(), rollback::Refusal> {
+        let plan = rollback::plan(&self.view(), target, &BTreeMap::new())?.plan;
+        self.head = Some(plan.target);
+        self.properties.extend(plan.properties.into_iter().map(|(name, property)| (name, Ok(property))));
+        self.version += 1;
+        Ok(())
+    }
+
+    /// `offsets delete`.
+    pub fn operator_retires(&mut self, lane: &str) {
+        let base = self.view();
+        let commit = CommitId(self.fresh() as u128);
+        let plan = retire::plan(&base, &lane.into(), &[], commit).expect("the lane can be retired");
+        let (base_head, base_tag) = (base.head, base.tag);
+        let ticket = Ticket(u64::MAX);
+        let request = Request { node: usize::MAX, incarnation: 0, ticket, base_head, base_tag, plan, files: Vec::new() };
+        self.land(&request).expect("nobody else commits meanwhile");
     }
 
     // ---- other engines

@@ -1,0 +1,19 @@
+//! The simulator: production's pipeline, core, decoder and assignment under a seeded world, in virtual time.
+pub mod actors;
+pub mod campaign;
+pub mod chance;
+pub mod client;
+pub mod group;
+pub mod history;
+pub mod kafka;
+pub mod lake;
+pub mod life;
+pub mod operator;
+pub mod oracle;
+pub mod ports;
+pub mod process;
+pub mod run;
+pub mod scenario;
+pub mod trace;
+pub mod workload;
+pub mod world;

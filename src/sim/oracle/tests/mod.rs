@@ -1,0 +1,3 @@
+mod breaks;
+mod holds;
+mod story;
