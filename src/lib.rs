@@ -10,6 +10,7 @@ pub mod decode;
 pub mod error;
 pub mod pipeline;
 pub mod ports;
+pub mod sim;
 pub mod sink;
 pub mod source;
 pub mod state;
