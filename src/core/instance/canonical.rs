@@ -138,6 +138,11 @@ impl Instance {
         self.memory = None;
     }
 
+    /// Asked to end, or ended.
+    pub fn is_ending(&self) -> bool {
+        self.ending != Ending::Running
+    }
+
     /// The timers that something waits for. The answer's is one of trouble: the others end every wait in good order.
     pub fn timers(&self) -> Vec<Timer> {
         let idle = self.in_flight.is_none() && self.load.is_none() && self.ending != Ending::Closed;

@@ -25,9 +25,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::core::instance::{Event, Instance, Renamed, Ticket};
-use crate::sim::exhaustive::Key;
 use crate::sim::exhaustive::oracle::Truth;
 use crate::sim::exhaustive::state::*;
+use crate::sim::exhaustive::{Bounds, Key};
 use crate::types::*;
 
 /// The commit id that nobody looks for.
@@ -165,7 +165,7 @@ pub fn keys_of(path: &str) -> Vec<Key> {
 
 impl State {
     /// Brings everything that a step changed into its least form. `stepped`: whose instances did something.
-    pub fn canonicalize(&mut self, stepped: &BTreeSet<u8>) {
+    pub fn canonicalize(&mut self, bounds: &Bounds, stepped: &BTreeSet<u8>) {
         for i in stepped {
             let request = self.requests.iter().position(|r| r.waits.is_some_and(|(who, _)| who == *i));
             let renamed = self.processes[usize::from(*i)].edit().canonicalize();
@@ -177,9 +177,8 @@ impl State {
                 }
             }
         }
-        let looked_for: BTreeSet<CommitId> =
-            self.processes.iter().flat_map(|p| p.core.unsettled_commits()).collect();
-        self.drop_dead_requests(&looked_for);
+        let looked_for: BTreeSet<CommitId> = self.processes.iter().flat_map(|p| p.core.unsettled_commits()).collect();
+        self.drop_dead_requests(bounds, &looked_for);
         self.shorten_history(&looked_for);
         for i in stepped {
             let process = &mut self.processes[usize::from(*i)];
@@ -188,10 +187,10 @@ impl State {
         }
     }
 
-    fn drop_dead_requests(&mut self, looked_for: &BTreeSet<CommitId>) {
+    fn drop_dead_requests(&mut self, bounds: &Bounds, looked_for: &BTreeSet<CommitId>) {
         let mut requests = std::mem::take(&mut self.requests);
         let may_go_back = self.left.roll_backs > 0;
-        requests.retain(|r| r.waits.is_some() || self.can_land(r) || may_go_back && r.base_tag == self.table.tag);
+        requests.retain(|r| r.waits.is_some() || self.can_land(bounds, r) || may_go_back && r.base_tag == self.table.tag);
         for request in &mut requests {
             let id = request.plan.commit_id;
             if id != NOBODYS && !looked_for.contains(&id) {

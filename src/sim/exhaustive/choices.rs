@@ -10,40 +10,88 @@ use crate::types::Offset;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Choice {
     /// The consumer hears of its next rebalance.
-    Rebalance { instance: u8 },
+    Rebalance {
+        instance: u8,
+    },
     /// The next record of a partition is judged.
-    Record { instance: u8, partition: u8 },
+    Record {
+        instance: u8,
+        partition: u8,
+    },
     /// The end of the log is reported, behind offsets without a record.
-    End { instance: u8, partition: u8 },
+    End {
+        instance: u8,
+        partition: u8,
+    },
     /// The files that the instance wants come into memory.
-    Cover { instance: u8 },
+    Cover {
+        instance: u8,
+    },
     /// Something that it asked for is done and answered.
-    Answer { instance: u8, asked: u8 },
+    Answer {
+        instance: u8,
+        asked: u8,
+    },
     /// The table is loaded, and the answer is on its way.
-    Delay { instance: u8, asked: u8 },
+    Delay {
+        instance: u8,
+        asked: u8,
+    },
     /// An answer arrives.
-    Arrive { instance: u8, delayed: u8 },
+    Arrive {
+        instance: u8,
+        delayed: u8,
+    },
     /// Time passes until this is due.
-    Wait { instance: u8, timer: Timer },
+    Wait {
+        instance: u8,
+        timer: Timer,
+    },
     /// A request reaches the catalog; whoever waits hears of it.
-    Land { request: u8 },
+    Land {
+        request: u8,
+    },
     /// It lands, and the answer is on its way.
-    LandUnheard { request: u8 },
+    LandUnheard {
+        request: u8,
+    },
     /// The catalog refuses it.
-    Refuse { request: u8 },
+    Refuse {
+        request: u8,
+    },
     /// Whoever waits gives up; the request is still on its way.
-    Unanswered { request: u8 },
-    Crash { instance: u8 },
+    Unanswered {
+        request: u8,
+    },
+    Crash {
+        instance: u8,
+    },
+    /// The process is asked to end.
+    Close {
+        instance: u8,
+    },
     /// The group takes a partition away at once; the instance that had it hears of it later.
-    Take { partition: u8, to: u8 },
+    Take {
+        partition: u8,
+        to: u8,
+    },
     /// The group asks for a partition, and gives it on once it was let go.
-    HandOver { partition: u8, to: u8 },
+    HandOver {
+        partition: u8,
+        to: u8,
+    },
     /// Another engine sets main back to this snapshot of the history.
-    RollBack { snapshot: u8 },
+    RollBack {
+        snapshot: u8,
+    },
     /// Another engine deletes this data file of the head.
-    Delete { file: u8 },
+    Delete {
+        file: u8,
+    },
     /// Another engine rewrites the files of this data file's hour as one.
-    Compact { file: u8 },
+    Compact {
+        file: u8,
+    },
 }
 
 impl Choice {
@@ -54,7 +102,8 @@ impl Choice {
             Rebalance { .. } | Record { .. } | End { .. } | Cover { .. } | Answer { .. } | Arrive { .. } => false,
             Land { .. } | Refuse { .. } => false,
             Wait { timer, .. } => timer == Timer::Answer,
-            Delay { .. } | LandUnheard { .. } | Unanswered { .. } | Crash { .. } | Take { .. } | HandOver { .. } => true,
+            Delay { .. } | LandUnheard { .. } | Unanswered { .. } | Crash { .. } | Close { .. } => true,
+            Take { .. } | HandOver { .. } => true,
             RollBack { .. } | Delete { .. } | Compact { .. } => true,
         }
     }
@@ -66,7 +115,7 @@ impl State {
         for (process, instance) in self.processes.iter().zip(0..) {
             self.of_process(process, instance, bounds, &mut choices);
         }
-        self.of_network(&mut choices);
+        self.of_network(bounds, &mut choices);
         self.of_group(&mut choices);
         self.of_other_engines(&mut choices);
         choices
@@ -81,13 +130,12 @@ impl State {
             if judged {
                 let log = &bounds.logs[tp.partition as usize];
                 let partition = tp.partition as u8;
+                let record = next_record(log, *at).is_some();
                 let early = bounds.broken == Some(BrokenPromise::EndBeforeRecord);
-                match next_record(log, *at) {
-                    Some(_) => choices.push(Choice::Record { instance, partition }),
-                    None if (*at as usize) < log.len() => choices.push(Choice::End { instance, partition }),
-                    None => {}
+                if record {
+                    choices.push(Choice::Record { instance, partition });
                 }
-                if early && next_record(log, *at).is_some() {
+                if (*at as usize) < log.len() && (!record || early) {
                     choices.push(Choice::End { instance, partition });
                 }
             }
@@ -107,11 +155,14 @@ impl State {
         if self.left.crashes > 0 {
             choices.push(Choice::Crash { instance });
         }
+        if self.left.closes > 0 && !process.core.is_ending() {
+            choices.push(Choice::Close { instance });
+        }
     }
 
-    fn of_network(&self, choices: &mut Vec<Choice>) {
+    fn of_network(&self, bounds: &Bounds, choices: &mut Vec<Choice>) {
         for (r, request) in self.requests.iter().zip(0..) {
-            let (waits, can_land) = (r.waits.is_some(), self.can_land(r));
+            let (waits, can_land) = (r.waits.is_some(), self.can_land(bounds, r));
             if can_land {
                 choices.push(Choice::Land { request });
                 if waits && self.left.delayed > 0 {

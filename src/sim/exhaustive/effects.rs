@@ -35,7 +35,8 @@ impl Step<'_> {
                 *wanted = files;
                 wanted.sort_by(|a, b| a.path.cmp(&b.path));
             }
-            Effect::Report(_) | Effect::Leave { .. } => {}
+            Effect::Report(_) => {}
+            Effect::Leave { .. } => self.start_again(instance),
             Effect::Stop(stop) => self.violation = Some(Violation::Stopped(stop.to_string())),
             Effect::Load { ticket, with_witness } => self.ask(instance, Asked::Load { ticket, with_witness }),
             Effect::CreateTable { ticket } => self.ask(instance, Asked::CreateTable { ticket }),
@@ -64,7 +65,13 @@ impl Step<'_> {
 
     fn post(&mut self, instance: u8, ticket: Ticket, base: &TableView, plan: SnapshotPlan, files: Vec<FilePath>) {
         let (base_head, base_tag) = (base.head, base.tag);
-        self.state.requests.push(Printed::new(Request { waits: Some((instance, ticket)), base_head, base_tag, plan, files }));
+        self.state.requests.push(Printed::new(Request {
+            waits: Some((instance, ticket)),
+            base_head,
+            base_tag,
+            plan,
+            files,
+        }));
     }
 
     // ---- the source

@@ -29,6 +29,7 @@
 //! [`canonical`] says when two states are one. A state is known by 128 bits of SHA-256 over everything in it: with ten
 //! million states two of them share a print with odds of about 10^-25.
 
+mod bounds;
 mod canonical;
 mod catalog;
 mod choices;
@@ -41,6 +42,7 @@ mod steps;
 mod tests;
 mod trace;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use choices::Choice;
@@ -86,8 +88,10 @@ pub struct Faults {
     pub moves: u8,
     /// A load, or the answer to a request that landed, is on its way while other things happen.
     pub delayed: u8,
-    /// A rebalance isn't answered within its bound.
+    /// A rebalance, or the end, isn't answered within its bound.
     pub overdue: u8,
+    /// A process is asked to end: it flushes, leaves, and starts again.
+    pub closes: u8,
     /// Another engine sets main back to an earlier snapshot.
     pub roll_backs: u8,
     /// Another engine deletes a data file with its rows.
@@ -107,7 +111,7 @@ pub enum BrokenPromise {
     EndBeforeRecord,
     /// The consumer goes on where it is when it is told to start elsewhere.
     ConsumerIgnoresReposition,
-    /// Nothing that was asked of the catalog under an unanswered request is ever tried again.
+    /// The pause before another attempt never ends.
     PauseNeverEnds,
 }
 
@@ -121,6 +125,7 @@ pub struct Explored {
     pub took: Duration,
     /// Every state within the bounds was seen. False where a limit or a violation came first.
     pub complete: bool,
-    pub snapshots: usize,
+    /// In how many transitions each of these happened, by name: what never happened wasn't tried.
+    pub happened: BTreeMap<&'static str, usize>,
     pub violation: Option<Trace>,
 }

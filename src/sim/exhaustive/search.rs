@@ -1,12 +1,13 @@
 //! Breadth first over all states, two threads at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use crate::sim::exhaustive::choices::Choice;
 use crate::sim::exhaustive::oracle::Violation;
 use crate::sim::exhaustive::state::State;
+use crate::sim::exhaustive::steps::Stepped;
 use crate::sim::exhaustive::{Bounds, Explored, Trace};
 
 const THREADS: usize = 2;
@@ -29,7 +30,7 @@ pub fn explore(bounds: &Bounds) -> Explored {
         depth: search.depth,
         took: search.began.elapsed(),
         complete,
-        snapshots: search.snapshots,
+        happened: std::mem::take(&mut search.happened),
         violation: violation.map(|found| Trace::of(bounds, &search.choices_to(&found), found.what)),
     }
 }
@@ -53,7 +54,7 @@ struct Search<'a> {
     whole: Vec<Number>,
     frontier: Vec<(Number, State)>,
     transitions: usize,
-    snapshots: usize,
+    happened: BTreeMap<&'static str, usize>,
     depth: usize,
 }
 
@@ -62,6 +63,21 @@ enum Next {
     Seen(Number),
     New(u128, Box<State>),
     Violation(Violation),
+}
+
+/// What one thread found.
+#[derive(Default)]
+struct Share {
+    transitions: Vec<(Number, Choice, Next)>,
+    happened: BTreeMap<&'static str, usize>,
+}
+
+impl Share {
+    fn count(&mut self, happened: &BTreeSet<&'static str>) {
+        for what in happened {
+            *self.happened.entry(what).or_default() += 1;
+        }
+    }
 }
 
 impl<'a> Search<'a> {
@@ -76,7 +92,7 @@ impl<'a> Search<'a> {
             whole: Vec::new(),
             frontier: vec![(0, first)],
             transitions: 0,
-            snapshots: 0,
+            happened: BTreeMap::new(),
             depth: 0,
         }
     }
@@ -102,7 +118,7 @@ impl<'a> Search<'a> {
     }
 
     fn round(&mut self, round: &[(Number, State)]) -> Option<Found> {
-        let expanded: Vec<Vec<(Number, Choice, Next)>> = std::thread::scope(|scope| {
+        let expanded: Vec<Share> = std::thread::scope(|scope| {
             let shares = round.chunks(round.len().div_ceil(THREADS));
             let threads: Vec<_> = shares.map(|share| scope.spawn(|| self.expand(share))).collect();
             threads.into_iter().map(|t| t.join().expect("panics of the core are caught")).collect()
@@ -113,25 +129,34 @@ impl<'a> Search<'a> {
                 self.whole.push(*number);
             }
         }
-        expanded.into_iter().flatten().find_map(|(from, choice, next)| self.take_in(from, choice, next))
+        for share in &expanded {
+            for (what, times) in &share.happened {
+                *self.happened.entry(what).or_default() += times;
+            }
+        }
+        let mut transitions = expanded.into_iter().flat_map(|share| share.transitions);
+        transitions.find_map(|(from, choice, next)| self.take_in(from, choice, next))
     }
 
-    fn expand(&self, share: &[(Number, State)]) -> Vec<(Number, Choice, Next)> {
-        let mut all = Vec::new();
+    fn expand(&self, share: &[(Number, State)]) -> Share {
+        let mut all = Share::default();
         for (number, state) in share {
             let print = state.print();
             for choice in state.choices(self.bounds) {
                 let next = match step(self.bounds, state, choice) {
                     Err(violation) => Next::Violation(violation),
-                    Ok(next) => match next.print() {
+                    Ok((next, happened)) => match next.print() {
                         same if same == print => continue,
-                        print => match self.seen.get(&print) {
-                            Some(number) => Next::Seen(*number),
-                            None => Next::New(print, Box::new(next)),
-                        },
+                        print => {
+                            all.count(&happened);
+                            match self.seen.get(&print) {
+                                Some(number) => Next::Seen(*number),
+                                None => Next::New(print, Box::new(next)),
+                            }
+                        }
                     },
                 };
-                all.push((*number, choice, next));
+                all.transitions.push((*number, choice, next));
             }
         }
         all
@@ -139,7 +164,6 @@ impl<'a> Search<'a> {
 
     fn take_in(&mut self, from: Number, choice: Choice, next: Next) -> Option<Found> {
         self.transitions += 1;
-        self.snapshots += usize::from(matches!(choice, Choice::Land { .. } | Choice::LandUnheard { .. }));
         let number = match next {
             Next::Violation(what) => return Some(Found { number: from, choice: Some(choice), what }),
             Next::Seen(number) => number,
@@ -190,7 +214,7 @@ impl<'a> Search<'a> {
 }
 
 /// One step; an assertion of the core that falls is a violation.
-pub fn step(bounds: &Bounds, state: &State, choice: Choice) -> Result<State, Violation> {
+pub fn step(bounds: &Bounds, state: &State, choice: Choice) -> Result<Stepped, Violation> {
     catch_unwind(AssertUnwindSafe(|| state.after(bounds, choice))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));

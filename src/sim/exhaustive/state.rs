@@ -12,7 +12,7 @@ use crate::core::roll::RollRules;
 use crate::core::table::*;
 use crate::sim::exhaustive::canonical::Printed;
 use crate::sim::exhaustive::oracle::Truth;
-use crate::sim::exhaustive::{Bounds, Faults, Key};
+use crate::sim::exhaustive::{Bounds, BrokenPromise, Faults, Key};
 use crate::types::*;
 
 /// The one time there is. Everything that was read of a clock was read now; what is due is in the past.
@@ -182,8 +182,9 @@ impl State {
         self.table.head().map(|s| s.view.id)
     }
 
-    pub fn can_land(&self, request: &Request) -> bool {
-        self.head() == request.base_head && self.table.tag == request.base_tag
+    pub fn can_land(&self, bounds: &Bounds, request: &Request) -> bool {
+        let on_its_base = self.head() == request.base_head && self.table.tag == request.base_tag;
+        on_its_base || bounds.broken == Some(BrokenPromise::CatalogIgnoresBase)
     }
 }
 
@@ -205,8 +206,7 @@ fn opened(bounds: &Bounds) -> Table {
     let reset = partitions.iter().map(|tp| (tp.clone(), ResetRange { from: None, to: 0 })).collect();
     let entry = LaneEntry { lane: lane.clone(), own: Some(OwnChange::Reset(reset)) };
     let nobody = CommitId(0);
-    let keys =
-        SluiceKeys { commit_id: nobody, lanes: BTreeMap::from([(LANE.into(), Ok(entry))]), retired: BTreeSet::new() };
+    let keys = SluiceKeys { commit_id: nobody, lanes: BTreeMap::from([(LANE.into(), Ok(entry))]), retired: BTreeSet::new() };
     let id = crate::sim::exhaustive::canonical::snapshot_id(0);
     let view = SnapshotView { id, parent: None, timestamp_ms: 0, sluice: Some(Arc::new(keys)) };
     let truth = Truth { offsets: partitions.into_iter().map(|tp| (tp, 0)).collect(), ..Truth::default() };

@@ -15,20 +15,26 @@ pub struct Step<'a> {
     pub state: State,
     /// Instances that did something.
     pub stepped: BTreeSet<u8>,
+    /// What happened, by name.
+    pub happened: BTreeSet<&'static str>,
     /// What ended it before its end.
     pub violation: Option<Violation>,
 }
 
+/// The state that follows, and what happened on the way.
+pub type Stepped = (State, BTreeSet<&'static str>);
+
 impl State {
-    pub fn after(&self, bounds: &Bounds, choice: Choice) -> Result<State, Violation> {
-        let mut step = Step { bounds, state: self.clone(), stepped: BTreeSet::new(), violation: None };
+    pub fn after(&self, bounds: &Bounds, choice: Choice) -> Result<Stepped, Violation> {
+        let (stepped, happened) = (BTreeSet::new(), BTreeSet::new());
+        let mut step = Step { bounds, state: self.clone(), stepped, happened, violation: None };
         step.take(choice);
         step.refuse_what_cannot_land();
         match step.violation {
             Some(violation) => Err(violation),
             None => {
-                step.state.canonicalize(&step.stepped);
-                Ok(step.state)
+                step.state.canonicalize(bounds, &step.stepped);
+                Ok((step.state, step.happened))
             }
         }
     }
@@ -62,6 +68,10 @@ impl Step<'_> {
             Choice::Refuse { request } => self.refuse(request.into()),
             Choice::Unanswered { request } => self.unanswered(request.into()),
             Choice::Crash { instance } => self.crash(instance),
+            Choice::Close { instance } => {
+                self.state.left.closes -= 1;
+                self.feed(instance, Event::Close { deadline_ms: NOW + 1 });
+            }
             Choice::Take { partition, to } => self.take_away(partition.into(), to),
             Choice::HandOver { partition, to } => self.hand_over(partition.into(), to),
             Choice::RollBack { snapshot } => {
@@ -85,7 +95,9 @@ impl Step<'_> {
     }
 
     pub fn feed(&mut self, instance: u8, event: Event) {
+        let loaded = matches!(event, Event::Loaded { .. });
         let effects = self.process(instance).core.handle(NOW, event);
+        self.happened.extend(effects.iter().filter_map(|effect| name(effect, loaded)));
         for effect in effects {
             self.carry_out(instance, effect);
         }
@@ -170,10 +182,9 @@ impl Step<'_> {
 
     /// Without a roll-back ahead, what can't land now never will: the refusal touches nobody but the commit in flight.
     fn refuse_what_cannot_land(&mut self) {
-        let any_base = self.bounds.broken == Some(crate::sim::exhaustive::BrokenPromise::CatalogIgnoresBase);
-        while self.violation.is_none() && self.state.left.roll_backs == 0 && !any_base {
-            let requests = &self.state.requests;
-            let Some(at) = requests.iter().position(|r| r.waits.is_some() && !self.state.can_land(r)) else { return };
+        while self.violation.is_none() && self.state.left.roll_backs == 0 {
+            let refused = |r: &Request| r.waits.is_some() && !self.state.can_land(self.bounds, r);
+            let Some(at) = self.state.requests.iter().position(|r| refused(r)) else { return };
             self.refuse(at);
         }
     }
@@ -189,6 +200,11 @@ impl Step<'_> {
 
     fn crash(&mut self, instance: u8) {
         self.state.left.crashes -= 1;
+        self.start_again(instance);
+    }
+
+    /// Nothing of before is known to the new process; what is on its way to the catalog goes on.
+    pub fn start_again(&mut self, instance: u8) {
         for request in &mut self.state.requests {
             if request.waits.is_some_and(|(who, _)| who == instance) {
                 request.edit().waits = None;
@@ -228,5 +244,24 @@ impl Step<'_> {
             let partitions = BTreeSet::from([tp(partition)]);
             self.process(to).rebalances.push_back(Event::Assigned { partitions });
         }
+    }
+}
+
+/// The effects that show that something was tried.
+fn name(effect: &Effect, loaded: bool) -> Option<&'static str> {
+    match effect {
+        Effect::Report(Report::Committed(_)) if loaded => Some("own commit found in the table"),
+        Effect::Report(Report::Committed(_)) => Some("committed"),
+        Effect::Report(Report::Opened { .. }) => Some("opened"),
+        Effect::Report(Report::Anchored { .. }) => Some("anchored"),
+        Effect::Report(Report::Conflict { .. }) => Some("refused or unanswered"),
+        Effect::Report(Report::Fenced { .. }) => Some("fenced"),
+        Effect::Report(Report::Repositioned { .. }) => Some("repositioned"),
+        Effect::Report(Report::Discarded { .. }) => Some("discarded after a request"),
+        Effect::Probe { .. } => Some("looked up in files"),
+        Effect::Rewrite { .. } => Some("files rewritten"),
+        Effect::Unassign(_) => Some("partitions let go"),
+        Effect::Leave { .. } => Some("left the group"),
+        _ => None,
     }
 }

@@ -36,7 +36,7 @@ impl Trace {
         for choice in choices {
             let told = state.tell(bounds, *choice);
             match step(bounds, &state, *choice) {
-                Ok(next) => {
+                Ok((next, _)) => {
                     steps.push(told + &state.change_of_table(&next));
                     state = next;
                 }
@@ -82,6 +82,7 @@ impl State {
             Choice::Refuse { request } => format!("{} is refused", self.request(request)),
             Choice::Unanswered { request } => format!("{} isn't answered; it is still on its way", self.request(request)),
             Choice::Crash { instance } => format!("instance {instance} is killed and starts again"),
+            Choice::Close { instance } => format!("instance {instance} is asked to end"),
             Choice::Take { partition, to } => format!("the group gives {} to instance {to} at once", tp(partition.into())),
             Choice::HandOver { partition, to } => format!("the group wants {} for instance {to}", tp(partition.into())),
             Choice::RollBack { snapshot } => format!("another engine sets main back to snapshot {snapshot} of its history"),
@@ -104,7 +105,8 @@ impl State {
 
     fn request(&self, request: u8) -> String {
         let request = &self.requests[usize::from(request)];
-        let from = request.waits.map_or("a request nobody waits for".into(), |(i, _)| format!("the request of instance {i}"));
+        let from =
+            request.waits.map_or("a request nobody waits for".into(), |(i, _)| format!("the request of instance {i}"));
         let what = request.plan.lanes.values().flat_map(|lane| &lane.partitions);
         let offsets: Vec<String> = what.map(|(tp, p)| format!("{tp} to {}", p.next_offset)).collect();
         let files: Vec<&str> = request.files.iter().map(|f| &**f).collect();
