@@ -21,7 +21,7 @@ pub struct Span {
 
 /// A duplicate verdict, and the file that it rests on; none where it rests on a pending id of the batch before. On every
 /// base it has to stand again.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Rest {
     pub hour: EventHour,
     pub id: MessageId,
@@ -29,7 +29,7 @@ pub struct Rest {
 }
 
 /// A late record that no policy writes, found in no covered file: a duplicate if an uncovered file holds it.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct LateRecord {
     pub hour: EventHour,
     pub id: MessageId,
@@ -37,7 +37,7 @@ pub struct LateRecord {
     pub offset: Offset,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Batch {
     pub spans: BTreeMap<TopicPartition, Span>,
     /// Ids that will be written, by event hour.
@@ -102,7 +102,7 @@ impl Batch {
 }
 
 /// A batch on its way into the table.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Sealed {
     pub batch: Batch,
     /// Per hour, the data files that every record of that hour was tested against.
@@ -118,7 +118,7 @@ pub struct Lookup {
 }
 
 /// What is known of where ids are on one base: from memory at once, the rest to be looked up in files.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Survey {
     /// Found so far: a file that is live on the base and holds the id in that hour.
     pub found: BTreeMap<(EventHour, MessageId), FilePath>,

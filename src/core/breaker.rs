@@ -1,6 +1,7 @@
 //! The dead-letter breaker: a flood of bad records is an operator's decision, taken before a letter is sent.
 
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 
 const WINDOW_MS: u64 = 60_000;
 
@@ -12,7 +13,7 @@ pub struct BreakerRules {
     pub rate_min: u64,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Breaker {
     /// (when, records, letters) of the batches of the last 60 s.
     passed: VecDeque<(u64, u64, u64)>,
@@ -22,6 +23,15 @@ pub struct Breaker {
 pub struct Flood {
     pub letters: u64,
     pub records: u64,
+}
+
+/// A rate comes from the configuration, which refuses NaN: it equals itself.
+impl Eq for BreakerRules {}
+
+impl Hash for BreakerRules {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.rate_max.to_bits(), self.rate_min).hash(state);
+    }
 }
 
 impl Breaker {

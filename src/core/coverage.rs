@@ -141,6 +141,22 @@ impl Coverage {
         self.hours.keys().copied()
     }
 
+    /// Counts the files anew from one, in the order in which they entered, for whoever enumerates states. Returns the
+    /// count that separates the same files as `since` did.
+    pub fn recount(&mut self, since: u64) -> u64 {
+        let mut entered: Vec<u64> = self.identity().map(|(.., entered)| entered).collect();
+        entered.sort_unstable();
+        let rank = |count: u64| entered.partition_point(|e| *e <= count) as u64;
+        for file in self.hours.values_mut().flat_map(|h| &mut h.files) {
+            file.entered = rank(file.entered);
+        }
+        for count in self.hours.values_mut().flat_map(|h| h.by_path.values_mut()) {
+            *count = rank(*count);
+        }
+        self.count = entered.len() as u64;
+        rank(since)
+    }
+
     fn identity(&self) -> impl Iterator<Item = (EventHour, &FilePath, u64)> {
         self.hours.iter().flat_map(|(hour, h)| h.files.iter().map(|f| (*hour, &f.path, f.entered)))
     }
@@ -463,6 +479,23 @@ mod tests {
         coverage.retain_live(&live(&["b"]));
         coverage.cover("a".into(), H, &ids(0..3));
         assert_eq!(holder(coverage.lookup(H, MessageId(0))), Some(("a".into(), 3)));
+    }
+
+    #[test]
+    fn counted_anew_the_same_files_are_on_either_side_of_a_batch() {
+        let mut coverage = Coverage::default();
+        for (path, hour) in [("gone", H), ("a", H), ("b", EventHour(1)), ("c", H)] {
+            coverage.cover(path.into(), hour, &ids(0..3));
+        }
+        let since = 3;
+        coverage.retain_live(&live(&["a", "b", "c"]));
+        let checked: Vec<FilePath> = coverage.checked(H, since).cloned().collect();
+        let since = coverage.recount(since);
+        assert_eq!((coverage.count(), since), (3, 2));
+        assert_eq!(coverage.checked(H, since).cloned().collect::<Vec<_>>(), checked);
+        assert_eq!(holder(coverage.lookup_entered_after(H, MessageId(1), since)), Some(("c".into(), 3)));
+        coverage.cover("d".into(), H, &ids(0..3));
+        assert_eq!(coverage.files(H).map(|f| f.entered).collect::<Vec<_>>(), [1, 3, 4]);
     }
 
     #[test]

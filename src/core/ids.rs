@@ -1,5 +1,7 @@
 //! Sets of message ids with a fixed hash: raw UUID bits clump, so they are mixed first, the same way in every process.
 
+use std::hash::{Hash, Hasher};
+
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -19,6 +21,20 @@ pub fn mix(id: MessageId) -> u64 {
 #[derive(Clone, Debug, Default)]
 pub struct IdSet {
     ids: HashTable<MessageId>,
+}
+
+impl PartialEq for IdSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.ids.iter().all(|id| other.contains(*id))
+    }
+}
+
+impl Eq for IdSet {}
+
+impl Hash for IdSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.sorted().hash(state);
+    }
 }
 
 impl IdSet {

@@ -3,6 +3,7 @@ pub mod actors;
 pub mod campaign;
 pub mod chance;
 pub mod client;
+pub mod exhaustive;
 pub mod group;
 pub mod history;
 pub mod kafka;

@@ -9,7 +9,7 @@ use crate::core::table::*;
 use crate::types::*;
 
 /// An opening: where each partition that the lane doesn't know begins.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Opening {
     pub places: BTreeMap<TopicPartition, Offset>,
     /// Partitions of unknown topics whose log must be asked first.
@@ -18,7 +18,7 @@ pub(super) struct Opening {
     pub identity: SourceIdentity,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Work {
     CreateTable,
     Opening(Opening),
@@ -26,7 +26,7 @@ pub(super) enum Work {
     Batch(Box<BatchWork>),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct BatchWork {
     pub number: BatchNumber,
     pub sealed: Sealed,
@@ -38,7 +38,7 @@ pub(super) struct BatchWork {
 }
 
 /// What was posted under a commit id and may be in the table. All are remembered: the one that is found is the truth.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Attempt {
     pub commit: CommitId,
     /// How often it was posted, requests that never left this process not counted.
@@ -48,7 +48,7 @@ pub(super) struct Attempt {
     pub lanes: BTreeMap<LaneName, Lane>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Phase {
     Loading,
     /// Asking where logs begin.
@@ -69,7 +69,7 @@ pub(super) enum Phase {
     BackingOff,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct InFlight {
     pub work: Work,
     pub ticket: Ticket,

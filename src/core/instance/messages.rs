@@ -18,7 +18,7 @@ pub struct Ticket(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct BatchNumber(pub u64);
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Event {
     Assigned {
         partitions: BTreeSet<TopicPartition>,
@@ -61,7 +61,7 @@ pub enum Event {
 }
 
 /// The table and what Kafka says of itself, both asked afresh; the witness was asked before the table.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Load {
     pub table: Option<Arc<TableView>>,
     pub kafka: KafkaView,
@@ -71,20 +71,20 @@ pub struct Load {
     pub witnessed: bool,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct KafkaView {
     pub identity: SourceIdentity,
     /// Partition ids of the configured topics; a topic that doesn't exist is absent.
     pub partitions: BTreeMap<Topic, Vec<i32>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct LogEdges {
     pub start: Offset,
     pub end: Offset,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Answer {
     /// The table was created, or another instance did.
     Created,
@@ -110,7 +110,7 @@ pub struct AddedFile {
 }
 
 /// [`ports::Outcome`](crate::ports::Outcome), as far as the protocol tells them apart.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Posted {
     Committed(SnapshotId),
     /// Nothing left this process: this request can't land.

@@ -5,6 +5,7 @@
 //! dropped, so whatever is discarded needs no cancelling.
 
 mod assignment;
+mod canonical;
 mod commit;
 mod compare;
 mod judge;
@@ -18,6 +19,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use canonical::{Renamed, Timer};
 pub use judge::{Body, RecordMeta, Verdict};
 pub use messages::*;
 
@@ -42,7 +44,7 @@ pub enum Start {
     EarliestByDefault,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Settings {
     pub lane: LaneName,
     pub topics: BTreeSet<Topic>,
@@ -97,7 +99,7 @@ enum Ending {
     Closed,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Instance {
     settings: Settings,
     owned: BTreeMap<TopicPartition, Owned>,
