@@ -2,10 +2,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sluice::cli::{self, Cli};
+use sluice::crash_point;
+use sluice::error::Stop;
 
 fn main() -> ExitCode {
     // Prints help, version and usage errors itself; the latter end with 2, as every wrong use does.
     let cli = Cli::parse();
+    if let Ok(at) = std::env::var(crash_point::VARIABLE)
+        && let Err(stop) = crash_point::arm(&at)
+    {
+        return stopped(&stop);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -15,9 +22,11 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(cli::run(cli)) {
         Ok(code) => code,
-        Err(stop) => {
-            eprintln!("error: {}\nwhat to do: {}", stop.what, stop.remedy);
-            ExitCode::from(stop.exit.code())
-        }
+        Err(stop) => stopped(&stop),
     }
+}
+
+fn stopped(stop: &Stop) -> ExitCode {
+    eprintln!("error: {}\nwhat to do: {}", stop.what, stop.remedy);
+    ExitCode::from(stop.exit.code())
 }

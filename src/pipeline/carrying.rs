@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::core::batch::LateRecord;
 use crate::core::instance::*;
+use crate::core::plan::SnapshotPlan;
+use crate::core::table::OwnChange;
+use crate::crash_point::{self, Point};
 use crate::error::Stop;
 use crate::pipeline::effects::{Done, mirror_metadata};
 use crate::pipeline::rows::SealedRows;
@@ -27,22 +30,32 @@ impl Pipeline {
         match effect {
             Effect::Load { ticket, with_witness } => {
                 let names = self.options.names.clone();
+                let answered = self.core.batch_in_flight().map_or(Point::LoadAnswered, |_| Point::BaseLoaded);
                 self.spawn(ticket, async move {
-                    settle(ports.load(&names, with_witness).await, |load| Event::Loaded { ticket, load })
+                    let loaded = ports.load(&names, with_witness).await;
+                    crash_point::pass(answered);
+                    settle(loaded, |load| Event::Loaded { ticket, load })
                 });
             }
             Effect::CreateTable { ticket } => self.spawn(ticket, async move {
+                crash_point::pass(Point::CreateAsked);
                 let created = ports.until_up(|| ports.table.create()).await;
+                crash_point::pass(Point::CreateAnswered);
                 settle(created, |()| answer(ticket, Answer::Created))
             }),
             Effect::LogEdges { ticket, partitions, latest } => self.spawn(ticket, async move {
-                settle(ports.log_edges(partitions, latest).await, |edges| answer(ticket, Answer::Edges(edges)))
+                let edges = ports.log_edges(partitions, latest).await;
+                crash_point::pass(Point::OpeningPlaced);
+                settle(edges, |edges| answer(ticket, Answer::Edges(edges)))
             }),
             Effect::Probe { ticket, batch, lookups } => {
                 let rows = self.rows_of(batch);
                 self.reporter.probed(&lookups);
                 self.spawn(ticket, async move {
-                    match ports.probe(&rows, lookups).await {
+                    crash_point::pass(Point::ProbeAsked);
+                    let probed = ports.probe(&rows, lookups).await;
+                    crash_point::pass(Point::ProbeAnswered);
+                    match probed {
                         Ok(Some(found)) => Done::Event(answer(ticket, Answer::Found(found))),
                         Ok(None) => Done::Event(answer(ticket, Answer::BaseMoved)),
                         Err(stop) => Done::Stop(stop),
@@ -55,11 +68,14 @@ impl Pipeline {
                 let old = files.iter().any(|path| self.written[path].0.elapsed() > FILES_OLD);
                 let files: Vec<WrittenFile> = files.iter().map(|path| self.written[path].1.clone()).collect();
                 let reporter = self.reporter.posting(&plan);
+                let (begun, answered) = posting_points(&plan);
                 self.spawn(ticket, async move {
                     if old && let Err(stop) = ports.still_there(&files).await {
                         return Done::Stop(stop);
                     }
+                    crash_point::pass(begun);
                     let outcome = ports.post(&base, &plan, &files).await;
+                    crash_point::pass(answered);
                     match &outcome {
                         Outcome::NotSent(why) => ports.health.down(&Down { dependency: "catalog", reason: why.clone() }),
                         Outcome::Committed(_) | Outcome::Conflict(_) => ports.health.up("catalog"),
@@ -70,13 +86,23 @@ impl Pipeline {
                 });
             }
             Effect::BackOff { ticket, attempt } => self.spawn(ticket, async move {
+                crash_point::pass(Point::PostBackingOff);
                 ports.back_off(attempt).await;
                 Done::Event(answer(ticket, Answer::BackedOff))
             }),
-            Effect::Assign(partitions) => self.source.assign(starts(partitions)),
-            Effect::Unassign(partitions) => self.source.unassign(partitions.into_iter().collect()),
+            Effect::Assign(partitions) => {
+                crash_point::pass(Point::AssignmentAnswering);
+                self.source.assign(starts(partitions));
+                crash_point::pass(Point::AssignmentAnswered);
+            }
+            Effect::Unassign(partitions) => {
+                crash_point::pass(Point::RevokeFlushed);
+                self.source.unassign(partitions.into_iter().collect());
+                crash_point::pass(Point::RevokeAnswered);
+            }
             Effect::Reposition(partitions) => self.source.reposition(starts(partitions)),
             Effect::Mirror { offsets, table, commit } => {
+                crash_point::pass(Point::MirrorAsked);
                 self.source.mirror_group_offsets(offsets, mirror_metadata(table, commit));
             }
             Effect::Cover(files) => self.cover.want(files),
@@ -90,7 +116,10 @@ impl Pipeline {
                 self.sweep_now_and_then();
             }
             Effect::Stop(stop) => self.end = self.end.take().or(Some(Err(stop))),
-            Effect::Leave { unknown } if unknown.is_empty() => self.source.close(),
+            Effect::Leave { unknown } if unknown.is_empty() => {
+                crash_point::pass(Point::GroupLeaving);
+                self.source.close();
+            }
             Effect::Leave { unknown } => {
                 self.source.close();
                 self.end = Some(Ok(End::Unknown(unknown)));
@@ -120,9 +149,11 @@ impl Pipeline {
         let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
         self.spawn(ticket, async move {
             if !letters.is_empty() {
+                crash_point::pass(Point::LettersSending);
                 if let Err(stop) = ports.until_up(|| ports.letters.send(&letters)).await {
                     return Done::Stop(stop);
                 }
+                crash_point::pass(Point::LettersAcknowledged);
                 telemetry.letters_sent(&letters);
             }
             let hours = rows.hours.keys().copied().collect();
@@ -143,7 +174,12 @@ impl Pipeline {
         }
         let (rows, taken_out, at) = (held.rows.clone(), held.taken_out.clone(), held.gold_ingestion_timestamp);
         let ports = self.ports.clone();
-        self.spawn(ticket, async move { written(ticket, ports.write(&rows, hours, &taken_out, at).await) });
+        self.spawn(ticket, async move {
+            crash_point::pass(Point::RewriteBegun);
+            let files = ports.write(&rows, hours, &taken_out, at).await;
+            crash_point::pass(Point::RewriteDone);
+            written(ticket, files)
+        });
     }
 
     /// The store forgets files that are neither live nor on their way.
@@ -187,6 +223,14 @@ fn posted(outcome: Outcome) -> Posted {
         Outcome::Committed(snapshot) => Posted::Committed(snapshot),
         Outcome::Rejected { status, text } => Posted::Rejected { status, text },
         Outcome::NotSent(_) | Outcome::Conflict(_) | Outcome::Unknown(_) => Posted::Unsettled,
+    }
+}
+
+/// An opening is a post of its own name: it comes once in the life of a lane.
+fn posting_points(plan: &SnapshotPlan) -> (Point, Point) {
+    match plan.own {
+        Some((_, OwnChange::Reset(_))) => (Point::OpeningPosting, Point::OpeningPosted),
+        _ => (Point::PostBegun, Point::PostAnswered),
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::core::event_time::LatePolicy;
 use crate::core::instance::*;
+use crate::crash_point::{self, Point};
 use crate::decode::{EventTimeBounds, PlanSet, Plans};
 use crate::error::Stop;
 use crate::ports::*;
@@ -143,6 +144,7 @@ impl Pipeline {
                 changed = close.changed(), if !closing => {
                     closing = true;
                     self.reporter.stopping();
+                    crash_point::pass(Point::CloseTold);
                     if changed.is_ok() {
                         let deadline_ms = self.now() + self.options.shutdown_timeout_ms;
                         self.feed(Event::Close { deadline_ms });
@@ -205,6 +207,7 @@ impl Pipeline {
             Step::Wait => {}
             Step::Flush => self.feed(Event::Flush),
             Step::Close => {
+                crash_point::pass(Point::CloseTold);
                 let deadline_ms = self.now() + self.options.shutdown_timeout_ms;
                 self.feed(Event::Close { deadline_ms });
             }
@@ -234,6 +237,7 @@ impl Pipeline {
             let gold_ingestion_timestamp = self.ports.clock.wall_ms() * 1000;
             let held = Held { rows: Arc::new(rows), taken_out: BTreeMap::new(), gold_ingestion_timestamp };
             self.held.insert(self.open_number, held);
+            crash_point::pass(Point::BatchSealed);
             self.open_number = number;
             self.core.open_bytes(0);
         }

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::atomic_file;
 use crate::core::table::FORMAT;
+use crate::crash_point::{self, Point};
 use crate::error::{Exit, Stop};
 
 const LOCK: &str = "lock";
@@ -139,7 +140,9 @@ impl StateDir {
 
     /// Replaces what the directory knows, durably. Blocks for the syncs of a file and a folder.
     pub fn remember(&self, known: &Known) {
+        crash_point::pass(Point::StateRemembering);
         self.keep(KNOWN, known);
+        crash_point::pass(Point::StateRemembered);
     }
 
     /// Keeps a stop for `offsets describe`.

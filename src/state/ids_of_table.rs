@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::crash_point::{self, Point};
 use crate::ports::DedupStore;
 use crate::state::ids::IdStore;
 use crate::types::{EventHour, MessageId};
@@ -52,7 +53,9 @@ impl DedupStore for IdsOfTable {
 
     fn put(&self, path: &str, ids: &[(MessageId, EventHour)]) {
         if let Some(store) = self.current() {
+            crash_point::pass(Point::IdsPutting);
             store.put(path, ids);
+            crash_point::pass(Point::IdsPut);
         }
     }
 
