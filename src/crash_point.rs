@@ -87,6 +87,9 @@ points! {
     PostBackingOff = "post.backing_off",
     MirrorAsked = "mirror.asked",
     MirrorAcknowledged = "mirror.acknowledged",
+    /// The table stands elsewhere: the consumer is told to read from there next.
+    RepositionAsked = "reposition.asked",
+    RepositionSent = "reposition.sent",
     /// The group takes partitions back: what was read of them is committed next.
     RevokeTold = "revoke.told",
     /// That is done, or its time is up; the group is answered next.

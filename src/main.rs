@@ -8,8 +8,8 @@ use sluice::error::Stop;
 fn main() -> ExitCode {
     // Prints help, version and usage errors itself; the latter end with 2, as every wrong use does.
     let cli = Cli::parse();
-    if let Ok(at) = std::env::var(crash_point::VARIABLE)
-        && let Err(stop) = crash_point::arm(&at)
+    if let Some(at) = std::env::var_os(crash_point::VARIABLE)
+        && let Err(stop) = crash_point::arm(&at.to_string_lossy())
     {
         return stopped(&stop);
     }

@@ -100,7 +100,11 @@ impl Pipeline {
                 self.source.unassign(partitions.into_iter().collect());
                 crash_point::pass(Point::RevokeAnswered);
             }
-            Effect::Reposition(partitions) => self.source.reposition(starts(partitions)),
+            Effect::Reposition(partitions) => {
+                crash_point::pass(Point::RepositionAsked);
+                self.source.reposition(starts(partitions));
+                crash_point::pass(Point::RepositionSent);
+            }
             Effect::Mirror { offsets, table, commit } => {
                 crash_point::pass(Point::MirrorAsked);
                 self.source.mirror_group_offsets(offsets, mirror_metadata(table, commit));

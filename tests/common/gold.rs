@@ -9,7 +9,7 @@ use arrow::array::{
     Array, AsArray, Date32Array, Decimal128Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use super::engine::Engine;
 use super::expect::Expectation;
@@ -17,7 +17,7 @@ use super::table::Metadata;
 use super::trade::{HOUR, Trade};
 
 /// A row of Gold.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
     pub trade: Trade,
     pub gold_ingestion_timestamp: i64,
@@ -44,7 +44,10 @@ pub fn read_live(table: &Metadata) -> Vec<Row> {
     let mut rows = Vec::new();
     for path in live_files(table) {
         let file = File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-        let batches = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").build().expect("Parquet");
+        // By Parquet's own types: other engines leave a schema of theirs beside them.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).expect("Parquet");
+        let batches = reader.build().expect("Parquet");
         batches.for_each(|batch| rows_of(&batch.expect("Parquet"), &mut rows));
     }
     rows
