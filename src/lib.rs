@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod crash_point;
 pub mod decode;
 pub mod error;
 pub mod pipeline;

@@ -3,10 +3,17 @@ use std::time::Duration;
 
 use clap::Parser;
 use sluice::cli::{self, Cli};
+use sluice::crash_point;
+use sluice::error::Stop;
 
 fn main() -> ExitCode {
     // Prints help, version and usage errors itself; the latter end with 2, as every wrong use does.
     let cli = Cli::parse();
+    if let Some(at) = std::env::var_os(crash_point::VARIABLE)
+        && let Err(stop) = crash_point::arm(&at.to_string_lossy())
+    {
+        return stopped(&stop);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -19,9 +26,11 @@ fn main() -> ExitCode {
     runtime.shutdown_timeout(Duration::from_secs(1));
     match finished {
         Ok(code) => code,
-        Err(stop) => {
-            eprintln!("error: {}\nwhat to do: {}", stop.what, stop.remedy);
-            ExitCode::from(stop.exit.code())
-        }
+        Err(stop) => stopped(&stop),
     }
+}
+
+fn stopped(stop: &Stop) -> ExitCode {
+    eprintln!("error: {}\nwhat to do: {}", stop.what, stop.remedy);
+    ExitCode::from(stop.exit.code())
 }

@@ -160,6 +160,13 @@ fn every_error_line_has_an_event() {
 }
 
 #[test]
+fn crash_points_lie_where_effects_are_carried_out_and_never_where_they_are_decided() {
+    for folder in ["core", "decode", "config", "telemetry", "cli"] {
+        none_holds(folder, &["crash_point"], "pipeline, source, state and sink pass crash points; the rest has no effects");
+    }
+}
+
+#[test]
 fn nobody_seeks_and_nobody_polls_through_the_client_library() {
     none_holds(
         ".",

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::core::batch::{LateRecord, Lookup};
 use crate::core::instance::*;
 use crate::core::plan::SnapshotPlan;
-use crate::core::table::TableView;
+use crate::core::table::{OwnChange, TableView};
+use crate::crash_point::{self, Point};
 use crate::error::Stop;
 use crate::pipeline::effects::{Done, mirror_metadata};
 use crate::pipeline::rows::SealedRows;
@@ -29,11 +30,15 @@ impl Pipeline {
         match effect {
             Effect::Load { ticket, with_witness } => self.load(ticket, with_witness),
             Effect::CreateTable { ticket } => self.spawn(ticket, async move {
+                crash_point::pass(Point::CreateAsked);
                 let created = ports.until_up(|| ports.table.create()).await;
+                crash_point::pass(Point::CreateAnswered);
                 settle(created, |()| answer(ticket, Answer::Created))
             }),
             Effect::LogEdges { ticket, partitions, latest } => self.spawn(ticket, async move {
-                settle(ports.log_edges(partitions, latest).await, |edges| answer(ticket, Answer::Edges(edges)))
+                let edges = ports.log_edges(partitions, latest).await;
+                crash_point::pass(Point::OpeningPlaced);
+                settle(edges, |edges| answer(ticket, Answer::Edges(edges)))
             }),
             Effect::Probe { ticket, batch, lookups } => self.probe(ticket, batch, lookups),
             Effect::Prepare { ticket, batch, taken_out, late } => self.prepare(ticket, batch, taken_out, late),
@@ -42,14 +47,28 @@ impl Pipeline {
             Effect::BackOff { ticket, attempt } => {
                 let telemetry = self.reporter.telemetry.clone();
                 self.spawn(ticket, async move {
+                    crash_point::pass(Point::PostBackingOff);
                     telemetry.timed(CommitPhase::BackOff, &*ports.clock, ports.back_off(attempt)).await;
                     Done::Event(answer(ticket, Answer::BackedOff))
                 });
             }
-            Effect::Assign(partitions) => self.source.assign(starts(partitions)),
-            Effect::Unassign(partitions) => self.source.unassign(partitions.into_iter().collect()),
-            Effect::Reposition(partitions) => self.source.reposition(starts(partitions)),
+            Effect::Assign(partitions) => {
+                crash_point::pass(Point::AssignmentAnswering);
+                self.source.assign(starts(partitions));
+                crash_point::pass(Point::AssignmentAnswered);
+            }
+            Effect::Unassign(partitions) => {
+                crash_point::pass(Point::RevokeFlushed);
+                self.source.unassign(partitions.into_iter().collect());
+                crash_point::pass(Point::RevokeAnswered);
+            }
+            Effect::Reposition(partitions) => {
+                crash_point::pass(Point::RepositionAsked);
+                self.source.reposition(starts(partitions));
+                crash_point::pass(Point::RepositionSent);
+            }
             Effect::Mirror { offsets, table, commit } => {
+                crash_point::pass(Point::MirrorAsked);
                 self.source.mirror_group_offsets(offsets, mirror_metadata(table, commit));
             }
             Effect::Cover(files) => self.cover.want(files),
@@ -68,6 +87,9 @@ impl Pipeline {
     }
 
     fn leave(&mut self, unknown: Vec<CommitId>) {
+        if unknown.is_empty() {
+            crash_point::pass(Point::GroupLeaving);
+        }
         self.source.close();
         if !unknown.is_empty() {
             self.end = Some(Ok(End::Unknown(unknown)));
@@ -82,12 +104,14 @@ impl Pipeline {
     fn load(&mut self, ticket: Ticket, with_witness: bool) {
         let (ports, telemetry, names) = (self.ports.clone(), self.reporter.telemetry.clone(), self.options.names.clone());
         let for_commit = self.core.is_committing_on(ticket);
+        let answered = self.core.batch_in_flight().map_or(Point::LoadAnswered, |_| Point::BaseLoaded);
         self.spawn(ticket, async move {
             let load = ports.load(&names, with_witness);
             let loaded = match for_commit {
                 true => telemetry.timed(CommitPhase::Load, &*ports.clock, load).await,
                 false => load.await,
             };
+            crash_point::pass(answered);
             settle(loaded, |load| Event::Loaded { ticket, load })
         });
     }
@@ -97,8 +121,11 @@ impl Pipeline {
         self.reporter.probed(&lookups);
         let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
         self.spawn(ticket, async move {
+            crash_point::pass(Point::ProbeAsked);
             let probe = ports.probe(&rows, lookups, &telemetry.metrics.dedup);
-            match telemetry.timed(CommitPhase::Probe, &*ports.clock, probe).await {
+            let probed = telemetry.timed(CommitPhase::Probe, &*ports.clock, probe).await;
+            crash_point::pass(Point::ProbeAnswered);
+            match probed {
                 Ok(Some(found)) => Done::Event(answer(ticket, Answer::Found(found))),
                 Ok(None) => Done::Event(answer(ticket, Answer::BaseMoved)),
                 Err(stop) => Done::Stop(stop),
@@ -111,11 +138,14 @@ impl Pipeline {
         let old = files.iter().any(|path| now - self.written[path].0 > FILES_OLD_MS);
         let files: Vec<WrittenFile> = files.iter().map(|path| self.written[path].1.clone()).collect();
         let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
+        let (begun, answered) = posting_points(&plan);
         self.spawn(ticket, async move {
             if old && let Err(stop) = ports.still_there(&files).await {
                 return Done::Stop(stop);
             }
+            crash_point::pass(begun);
             let outcome = telemetry.timed(CommitPhase::Post, &*ports.clock, ports.post(&base, &plan, &files)).await;
+            crash_point::pass(answered);
             match &outcome {
                 Outcome::NotSent(why) => ports.health.down(&Down { dependency: "catalog", reason: why.clone() }),
                 Outcome::Committed(_) | Outcome::Conflict(_) => ports.health.up("catalog"),
@@ -148,10 +178,12 @@ impl Pipeline {
         let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
         self.spawn(ticket, async move {
             if !letters.is_empty() {
+                crash_point::pass(Point::LettersSending);
                 let sent = ports.until_up(|| ports.letters.send(&letters));
                 if let Err(stop) = telemetry.timed(CommitPhase::Letters, &*ports.clock, sent).await {
                     return Done::Stop(stop);
                 }
+                crash_point::pass(Point::LettersAcknowledged);
                 telemetry.letters_sent(&letters);
             }
             let hours: Vec<EventHour> = rows.hours.keys().copied().collect();
@@ -177,8 +209,11 @@ impl Pipeline {
         let (rows, taken_out, at) = (held.rows.clone(), held.taken_out.clone(), held.gold_ingestion_timestamp);
         let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
         self.spawn(ticket, async move {
+            crash_point::pass(Point::RewriteBegun);
             let write = ports.write(&rows, hours, &taken_out, at);
-            written(ticket, telemetry.timed(CommitPhase::Files, &*ports.clock, write).await)
+            let files = telemetry.timed(CommitPhase::Files, &*ports.clock, write).await;
+            crash_point::pass(Point::RewriteDone);
+            written(ticket, files)
         });
     }
 
@@ -225,6 +260,14 @@ fn posted(outcome: Outcome) -> Posted {
         Outcome::Rejected { status, text } => Posted::Rejected { status, text },
         Outcome::NotSent(_) => Posted::NotSent,
         Outcome::Conflict(_) | Outcome::Unknown(_) => Posted::Unsettled,
+    }
+}
+
+/// An opening is a post of its own name: it comes once in the life of a lane.
+fn posting_points(plan: &SnapshotPlan) -> (Point, Point) {
+    match plan.own {
+        Some((_, OwnChange::Reset(_))) => (Point::OpeningPosting, Point::OpeningPosted),
+        _ => (Point::PostBegun, Point::PostAnswered),
     }
 }
 

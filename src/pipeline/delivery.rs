@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 
 use crate::core::instance::*;
+use crate::crash_point::{self, Point};
 use crate::decode::{PlanSet, schema_ids};
 use crate::pipeline::effects::Done;
 use crate::pipeline::inbox::Delivered;
@@ -36,6 +37,7 @@ impl Pipeline {
                 self.feed(Event::Assigned { partitions: partitions.into_iter().collect() });
             }
             SourceEvent::Revoked { partitions, lost } => {
+                crash_point::pass(Point::RevokeTold);
                 self.reporter.revoked(&partitions, lost);
                 for partition in &partitions {
                     self.inbox.forget(partition);
@@ -45,7 +47,10 @@ impl Pipeline {
             SourceEvent::Down(down) => self.ports.health.down(&down),
             SourceEvent::Up => self.ports.health.up("kafka"),
             SourceEvent::Fatal(stop) => self.end = Some(Err(stop)),
-            SourceEvent::Closed => self.end = self.end.take().or(Some(Ok(End::Done))),
+            SourceEvent::Closed => {
+                crash_point::pass(Point::GroupLeft);
+                self.end = self.end.take().or(Some(Ok(End::Done)));
+            }
         }
     }
 
@@ -126,8 +131,10 @@ impl Pipeline {
         while from < chunk.frames.len() {
             let to = chunk.frames.len().min(from + JUDGED_AT_ONCE);
             let range = from..to;
+            crash_point::pass(Point::RecordsJudging);
             let looked_up = take_in(&mut self.core, &mut self.open, plans, rules, &partition, epoch, &chunk, range);
             let Some(looked_up) = looked_up else { return };
+            crash_point::pass(Point::RecordsJudged);
             self.reporter.looked_up(looked_up);
             from = to;
         }

@@ -12,6 +12,7 @@ use crate::core::instance::*;
 use crate::core::plan::SnapshotPlan;
 use crate::core::table::*;
 use crate::core::tripwire::{Trace, Witness};
+use crate::crash_point::{self, Point};
 use crate::error::Stop;
 use crate::pipeline::health::Health;
 use crate::pipeline::rows::{SealedRows, canonical_text};
@@ -105,11 +106,13 @@ impl Ports {
 
     /// Kafka's view and the witness before the table: whatever they know must have been there when the table is read.
     pub async fn load(&self, names: &Names, with_witness: bool) -> Result<Load, Stop> {
+        crash_point::pass(Point::LoadAsked);
         let kafka = self.until_up(|| self.kafka_view(&names.topics)).await?;
         let witness = match with_witness {
             true => self.until_up(|| self.witness(names, &kafka)).await?,
             false => None,
         };
+        crash_point::pass(Point::LoadWitnessed);
         let table = match self.until_up(|| self.table.load()).await? {
             Loaded::Table(view) => Some(Arc::new(view)),
             Loaded::Missing => None,

@@ -30,6 +30,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::core::event_time::LatePolicy;
 use crate::core::instance::*;
+use crate::crash_point::{self, Point};
 use crate::decode::{EventTimeBounds, PlanSet, Plans};
 use crate::error::Stop;
 use crate::ports::*;
@@ -152,6 +153,7 @@ impl Pipeline {
                 changed = close.changed(), if !closing => {
                     closing = true;
                     self.reporter.stopping();
+                    crash_point::pass(Point::CloseTold);
                     if changed.is_ok() {
                         let deadline_ms = self.now() + self.options.shutdown_timeout_ms;
                         self.feed(Event::Close { deadline_ms });
@@ -214,6 +216,7 @@ impl Pipeline {
             Step::Wait => {}
             Step::Flush => self.feed(Event::Flush),
             Step::Close => {
+                crash_point::pass(Point::CloseTold);
                 let deadline_ms = self.now() + self.options.shutdown_timeout_ms;
                 self.feed(Event::Close { deadline_ms });
             }
@@ -244,6 +247,7 @@ impl Pipeline {
             let sealed_ms = self.now();
             let held = Held { rows: Arc::new(rows), taken_out: BTreeMap::new(), gold_ingestion_timestamp, sealed_ms };
             self.held.insert(self.open_number, held);
+            crash_point::pass(Point::BatchSealed);
             self.open_number = number;
             self.core.open_bytes(0);
         }

@@ -12,6 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use parquet::errors::ParquetError;
 
 use crate::core::table::LiveFile;
+use crate::crash_point::{self, Point};
 use crate::error::Stop;
 use crate::ports::{DataFiles, PortError, ProbeId, Probed, WrittenFile};
 use crate::sink::file_layout::FileLayout;
@@ -103,6 +104,7 @@ impl GoldFiles {
             gold::partition_values(hour),
         );
         self.store.put(&path, file.content).await?;
+        crash_point::pass(Point::DataFileDurable);
         Ok(WrittenFile { path: FilePath::from(path), hour, rows: data_file.record_count(), bytes, data_file })
     }
 }

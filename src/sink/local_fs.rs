@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::storage::{ObjectStore, StorageError};
+use crate::crash_point::{self, Point};
 
 /// Takes absolute paths, plain or as `file:` URIs without escapes.
 #[derive(Clone, Copy, Default, Debug)]
@@ -125,7 +126,16 @@ fn write_and_rename(temporary: &Path, file: &Path, content: &[u8]) -> io::Result
     let mut out = File::create_new(temporary)?;
     out.write_all(content)?;
     out.sync_all()?;
+    crash_point::pass(synced(file));
     fs::rename(temporary, file)
+}
+
+fn synced(file: &Path) -> Point {
+    match file.extension().and_then(|e| e.to_str()) {
+        Some("parquet") => Point::DataFileSynced,
+        Some("avro") => Point::ManifestSynced,
+        _ => Point::MetadataSynced,
+    }
 }
 
 fn create_folder_durably(folder: &Path) -> io::Result<()> {

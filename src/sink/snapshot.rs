@@ -15,6 +15,7 @@ use super::storage::{ObjectStore, StorageError};
 use super::{gold, is_ours, lane_json::IDLE, summary};
 use crate::core::plan::SnapshotPlan;
 use crate::core::table::LaneProperty;
+use crate::crash_point::{self, Point};
 use crate::error::Stop;
 use crate::ports::{PortError, WrittenFile};
 use crate::types::SnapshotId;
@@ -88,6 +89,7 @@ pub async fn produce(
         let path = format!("{folder}/sluice-{}-m0.avro", stamp.file_id);
         let (manifest, content) = manifest(base, files, stamp.id, path.clone()).await.map_err(iceberg)?;
         store.put(&path, content).await?;
+        crash_point::pass(Point::ManifestDurable);
         manifests.push(manifest);
     }
     // A manifest whose entries were all deleted tells something about its own snapshot only.
@@ -96,6 +98,7 @@ pub async fn produce(
     let manifest_list = format!("{folder}/snap-{}-sluice-{}.avro", stamp.id, stamp.file_id);
     let content = list(base, &manifests, stamp.id).await.map_err(iceberg)?;
     store.put(&manifest_list, content).await?;
+    crash_point::pass(Point::ManifestListDurable);
 
     let timestamp_ms = timestamp(base, stamp.now_ms);
     let snapshot = Snapshot::builder()

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::atomic_file;
 use crate::core::table::FORMAT;
+use crate::crash_point::{self, Point};
 use crate::error::{Exit, Stop};
 use crate::ports::Known;
 
@@ -123,7 +124,9 @@ impl StateDir {
 
     /// Replaces what the directory knows, durably. Blocks for the syncs of a file and a folder.
     pub fn remember(&self, known: &Known) {
+        crash_point::pass(Point::StateRemembering);
         self.keep(KNOWN, known);
+        crash_point::pass(Point::StateRemembered);
     }
 
     /// Keeps a stop for `offsets describe`.

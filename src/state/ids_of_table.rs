@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
+use crate::crash_point::{self, Point};
 use crate::ports::{DedupStore, FileIds, Keep};
 use crate::state::ids::IdStore;
 use crate::types::FilePath;
@@ -63,7 +64,9 @@ impl DedupStore for IdsOfTable {
     async fn put(&self, path: &FilePath, ids: FileIds) {
         let Some(store) = self.current() else { return };
         let path = path.clone();
+        crash_point::pass(Point::IdsPutting);
         let _ = tokio::task::spawn_blocking(move || store.put(&path, &ids)).await;
+        crash_point::pass(Point::IdsPut);
     }
 
     async fn sweep(&self, keep: Keep) {

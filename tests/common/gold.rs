@@ -1,21 +1,23 @@
 //! Gold as a foreign reader sees it, compared with the oracle value by value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
 
+use apache_avro::types::Value;
 use arrow::array::{
     Array, AsArray, Date32Array, Decimal128Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use super::engine::Engine;
 use super::expect::Expectation;
+use super::table::Metadata;
 use super::trade::{HOUR, Trade};
 
 /// A row of Gold.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
     pub trade: Trade,
     pub gold_ingestion_timestamp: i64,
@@ -35,6 +37,56 @@ pub fn read(engine: &Engine, reader: &str, dir: &Path) -> Vec<Row> {
         rows_of(&batch.expect("Parquet"), &mut rows);
     }
     rows
+}
+
+/// The same from the data files that the head of main lists, for a table without deletes.
+pub fn read_live(table: &Metadata) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for path in live_files(table) {
+        let file = File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        // By Parquet's own types: other engines leave a schema of theirs beside them.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).expect("Parquet");
+        let batches = reader.build().expect("Parquet");
+        batches.for_each(|batch| rows_of(&batch.expect("Parquet"), &mut rows));
+    }
+    rows
+}
+
+fn live_files(table: &Metadata) -> Vec<String> {
+    let Some(head) = table.head() else { return Vec::new() };
+    let list = table.snapshot(head).expect("the head is kept").0["manifest-list"].as_str().expect("a path").to_owned();
+    let manifests = records(&list).into_iter().map(|listed| text(&listed, "manifest_path"));
+    let entries = manifests.flat_map(|manifest| records(&manifest));
+    let live = entries.filter(|entry| !matches!(entry["status"], Value::Int(DELETED)));
+    live.map(|entry| match &entry["data_file"] {
+        Value::Record(fields) => local(&text(&fields.iter().cloned().collect(), "file_path")),
+        other => panic!("a data file is a record: {other:?}"),
+    })
+    .collect()
+}
+
+const DELETED: i32 = 2;
+
+fn records(path: &str) -> Vec<HashMap<String, Value>> {
+    let path = local(path);
+    let file = File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let records = apache_avro::Reader::new(file).expect("Avro").map(|record| match record.expect("Avro") {
+        Value::Record(fields) => fields.into_iter().collect(),
+        other => panic!("{path} holds records: {other:?}"),
+    });
+    records.collect()
+}
+
+fn text(fields: &HashMap<String, Value>, name: &str) -> String {
+    match &fields[name] {
+        Value::String(text) => text.clone(),
+        other => panic!("{name} is a text: {other:?}"),
+    }
+}
+
+fn local(path: &str) -> String {
+    path.strip_prefix("file://").unwrap_or(path).to_owned()
 }
 
 fn rows_of(batch: &RecordBatch, rows: &mut Vec<Row>) {

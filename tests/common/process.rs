@@ -52,10 +52,16 @@ pub struct Instance {
 impl Instance {
     /// Starts `sluice --config … ARGS` in `dir`; `name` names its files.
     pub fn start(dir: &Path, name: &str, config: &Config, args: &[&str]) -> Self {
+        Self::start_with(dir, name, config, args, &[])
+    }
+
+    /// The same with these variables.
+    pub fn start_with(dir: &Path, name: &str, config: &Config, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let file = dir.join(format!("{name}.toml"));
         config.write(&file);
-        let mut child =
-            command(dir, &file, args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("sluice starts");
+        let mut command = command(dir, &file, args);
+        command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("sluice starts");
         let log = Arc::new(Log::default());
         let log_file = dir.join(format!("{name}.log"));
         let reader = Some(follow(child.stderr.take().expect("piped"), log.clone(), &log_file));
@@ -123,7 +129,8 @@ impl Instance {
         wait_until(&format!("{} ends", self.name), LONG, || self.try_wait().ok_or_else(|| "still running".to_owned()))
     }
 
-    fn try_wait(&mut self) -> Option<ExitStatus> {
+    /// None while it runs.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().expect("a child can be waited for");
         }

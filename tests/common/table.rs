@@ -31,14 +31,36 @@ impl TableFile {
         std::fs::write(self.location().expect("the table exists"), json.to_string()).expect("metadata.json is written");
     }
 
+    /// Moves main as another engine does, without starting one. False: somebody else committed meanwhile.
+    pub fn move_main(&self, to: i64) -> bool {
+        let location = self.location().expect("the table exists");
+        let text = std::fs::read_to_string(&location).expect("metadata.json is there");
+        let mut json: Value = serde_json::from_str(&text).expect("metadata.json is JSON");
+        let now = json["last-updated-ms"].as_i64().expect("a time") + 1;
+        json["last-updated-ms"] = now.into();
+        json["current-snapshot-id"] = to.into();
+        json["refs"]["main"]["snapshot-id"] = to.into();
+        let logged = serde_json::json!({"snapshot-id": to, "timestamp-ms": now});
+        json["snapshot-log"].as_array_mut().expect("a log").push(logged);
+        let moved = format!("{}-moved.metadata.json", location.trim_end_matches(".metadata.json"));
+        std::fs::write(&moved, json.to_string()).expect("metadata.json is written");
+        let row = "UPDATE iceberg_tables SET metadata_location = ?1 WHERE metadata_location IN (?2, 'file://' || ?2)";
+        self.open().execute(row, [format!("file://{moved}"), location]).expect("the catalog answers") == 1
+    }
+
+    fn open(&self) -> Connection {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.catalog, flags).expect("the catalog opens");
+        connection.busy_timeout(std::time::Duration::from_secs(30)).expect("a timeout is set");
+        connection
+    }
+
     /// Path of the current metadata.json.
     pub fn location(&self) -> Option<String> {
         if !self.catalog.exists() {
             return None;
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.catalog, flags).expect("the catalog opens");
-        connection.busy_timeout(std::time::Duration::from_secs(30)).expect("a timeout is set");
+        let connection = self.open();
         let query = "SELECT metadata_location FROM iceberg_tables WHERE table_namespace = ?1 AND table_name = ?2";
         match connection.query_row(query, [&self.namespace, &self.name], |row| row.get::<_, String>(0)).optional() {
             Ok(location) => location.map(|l| l.strip_prefix("file://").unwrap_or(&l).to_owned()),

@@ -214,6 +214,15 @@ impl World {
         self.run_expecting(0, &["verify", "--deep"]);
     }
 
+    /// The same without another engine: rows from the files that the head lists, and `verify` as told.
+    pub fn check_files(&self, verify: &[&str]) {
+        let expected = self.expected(Late::Admit);
+        gold::compare("the head's files", &expected, &gold::read_live(&self.metadata()), self.since, wall_micros());
+        self.check_lane(&expected, Late::Admit);
+        self.check_letters(&expected);
+        self.run_expecting(0, verify);
+    }
+
     pub fn check_rows(&self, reader: &str, expected: &Expectation) {
         let rows = gold::read(&self.engine, reader, &self.dir);
         gold::compare(reader, expected, &rows, self.since, wall_micros());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use apache_avro::types::Value;
 
-use crate::common::gold::{Row, compare};
+use crate::common::gold::{Row, compare, read, read_live};
 use crate::common::ledger::Ledger;
 use crate::common::*;
 
@@ -126,6 +126,28 @@ fn the_ledger_holds_what_a_committed_reader_sees_and_nothing_else() {
     assert_eq!(world.kafka.log(&topic, 0), (0, 5));
     world.kafka.delete_records(&topic, 0, 3);
     assert_eq!(world.kafka.log(&topic, 0), (3, 5));
+}
+
+#[test]
+fn the_reader_of_the_heads_files_sees_what_another_engine_sees() {
+    let world = World::new("harness-reader", &[("binance", 1)]);
+    let producer = world.producer();
+    let mut sluice = world.start(1);
+    for n in 0..200 {
+        producer.trade(&world.topic("binance"), 0, Draft::new(n, T0 + n as i64 * MINUTE));
+        if n % 100 == 99 {
+            producer.settle();
+            world.drain(&mut [&mut sluice]);
+        }
+    }
+    sluice.terminate();
+    let by_id = |mut rows: Vec<Row>| {
+        rows.sort_by(|a, b| a.trade.message_id.cmp(&b.trade.message_id));
+        rows
+    };
+    let other = by_id(read(&world.engine, "pyiceberg", &world.dir));
+    assert_eq!(by_id(read_live(&world.metadata())), other);
+    assert_eq!(other.len(), 200);
 }
 
 #[test]

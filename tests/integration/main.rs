@@ -7,6 +7,7 @@
 mod common;
 
 mod clean;
+mod crash_points;
 mod engines;
 mod groups;
 mod kills;

@@ -27,6 +27,7 @@ use super::pressure::{Change, Pressure};
 use super::reading::OutOfRange;
 use super::wake::Wake;
 use super::{Command, mirror};
+use crate::crash_point::{self, Point};
 use crate::error::Stop;
 use crate::ports::{RecordChunk, SourceEvent};
 use crate::source::ffi::Fault;
@@ -314,7 +315,10 @@ impl PollThread {
     fn on_committed(&mut self, result: Result<(), Fault>) {
         self.mirror.answered();
         match result {
-            Ok(()) => tracing::debug!("group offsets mirrored"),
+            Ok(()) => {
+                crash_point::pass(Point::MirrorAcknowledged);
+                tracing::debug!("group offsets mirrored");
+            }
             // An empty list, or all offsets as they were.
             Err(fault) if fault.code.is(RDKafkaErrorCode::NoOffset) => {}
             Err(fault) => {

@@ -15,6 +15,7 @@ use iceberg::{TableCreation, TableRequirement, TableUpdate};
 
 use self::rows::{Insert, Rows, RowsError, Swap};
 use super::{Catalog, CommitAnswer, Created, LoadedTable, TableName, metadata_file};
+use crate::crash_point::{self, Point};
 use crate::error::Stop;
 use crate::ports::{Down, PortError};
 use crate::sink::gold;
@@ -186,6 +187,7 @@ impl Catalog for SqliteCatalog {
         if let Err(error) = self.write_metadata(&metadata, &location).await {
             return unsent(error);
         }
+        crash_point::pass(Point::MetadataDurable);
         let (from, to) = (current.location, location.clone());
         let swap = self.blocking(move |rows| rows.swap(&from, &to)).await;
         match swap.unwrap_or_else(Swap::Unknown) {

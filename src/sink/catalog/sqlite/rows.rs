@@ -8,6 +8,8 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
+use crate::crash_point::{self, Point};
+
 /// Name under which other engines open the catalog: `SqlCatalog("sluice", …)`.
 pub const CATALOG_NAME: &str = "sluice";
 
@@ -152,7 +154,9 @@ impl Rows {
     fn try_swap(&self, from: &str, to: &str) -> rusqlite::Result<Swap> {
         let db = self.open_to_write(OpenFlags::empty())?;
         db.execute_batch("BEGIN IMMEDIATE")?;
+        crash_point::pass(Point::CatalogBegun);
         let changed = db.execute(SWAP, params![CATALOG_NAME, self.namespace, self.table, to, from])?;
+        crash_point::pass(Point::CatalogUpdated);
         match changed {
             1 => Ok(self.commit(&db)),
             0 => Ok(self.select(&db)?.map_or(Swap::Gone, Swap::OtherLocation)),
@@ -162,7 +166,10 @@ impl Rows {
 
     fn commit(&self, db: &Connection) -> Swap {
         match db.execute_batch("COMMIT") {
-            Ok(()) => Swap::Done,
+            Ok(()) => {
+                crash_point::pass(Point::CatalogCommitted);
+                Swap::Done
+            }
             Err(fault) => {
                 // A busy COMMIT leaves the transaction open, and closing the connection rolls it back.
                 Swap::Unknown(format!("COMMIT: {}", RowsError::Sqlite { file: self.name(), source: fault }))
