@@ -1,5 +1,6 @@
 //! Data files: what the live ones hold, and what a commit may add.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -32,9 +33,10 @@ impl JudgedFiles {
         // Both are ordered by path, as the live ones are: one walk instead of two look-ups a file.
         let (mut stored, mut judged) = (history.files.iter(), self.files.iter());
         for path in live {
-            let stored = stored.find(|(at, _)| *at >= path).filter(|(at, _)| *at == path);
-            let Some((_, rows)) = stored else { return Err((FilesThere, format!("{path} is live and gone"))) };
-            let (_, file) = judged.find(|(at, _)| *at == path).expect("a file is judged when it becomes live");
+            let Some(rows) = walk_to(&mut stored, path) else {
+                return Err((FilesThere, format!("{path} is live and gone")));
+            };
+            let file = walk_to(&mut judged, path).expect("a file is judged when it becomes live");
             if !Arc::ptr_eq(rows, &file.rows) && *rows != file.rows {
                 return Err((FilesThere, format!("{path} holds something else than when it landed")));
             }
@@ -57,16 +59,18 @@ impl JudgedFiles {
         let mut twice = KeySet::default();
         for path in added {
             let rows = stored(history, path)?;
-            let keys = number(pass.keys, &rows);
-            for (row, key) in rows.iter().zip(&keys) {
+            let mut keys = Vec::with_capacity(rows.len());
+            for row in rows.iter() {
                 let from = row.from.and_then(|serial| Some((serial, *pass.origins.get(&serial)?)));
-                let Some((serial, origin)) = from.filter(|(_, o)| *o == Origin { key: *key, time: row.time }) else {
+                let made = |origin: &Origin| origin.time == row.time && pass.keys.key(origin.key).1 == row.id;
+                let Some((serial, origin)) = from.filter(|(_, origin)| made(origin)) else {
                     return Err((NothingInvented, format!("{path} has {row:?}, which no record of the ranges makes")));
                 };
-                if present.contains(*key) || !twice.insert(*key) {
-                    return Err((EachKeyOnce, format!("{path} has another row for {:?}", pass.keys.key(*key))));
+                if present.contains(origin.key) || !twice.insert(origin.key) {
+                    return Err((EachKeyOnce, format!("{path} has another row for {:?}", pass.keys.key(origin.key))));
                 }
                 self.rows.insert(serial, origin);
+                keys.push(origin.key);
             }
             written += rows.len() as u64;
             self.enter(path, rows, keys)?;
@@ -96,6 +100,20 @@ impl JudgedFiles {
     }
 }
 
+/// The value of `path`, if it is among what is still to come.
+fn walk_to<'a, V>(files: &mut impl Iterator<Item = (&'a FilePath, &'a V)>, path: &FilePath) -> Option<&'a V> {
+    for (at, value) in files {
+        // Mostly they share one string.
+        let order = if Arc::ptr_eq(at, path) { Ordering::Equal } else { at.cmp(path) };
+        match order {
+            Ordering::Less => {}
+            Ordering::Equal => return Some(value),
+            Ordering::Greater => return None,
+        }
+    }
+    None
+}
+
 fn stored(history: &History, path: &FilePath) -> Result<Arc<Vec<Row>>, Fault> {
     history.files.get(path).cloned().ok_or_else(|| (FilesThere, format!("{path} was added and isn't there")))
 }
@@ -106,9 +124,13 @@ fn number(keys: &mut Keys, rows: &[Row]) -> Vec<KeyNumber> {
 
 /// A commit of ours only appends: it takes no file away, and brings none but its own.
 pub(super) fn only_added(landed: &Landed, before: &BTreeSet<FilePath>) -> Result<(), Fault> {
-    let news = landed.added.iter().all(|path| landed.live.contains(path) && !before.contains(path));
-    let appended = news && landed.live.len() == before.len() + landed.added.len() && before.is_subset(&landed.live);
-    match appended {
+    let mut kept = before.iter().peekable();
+    let is_kept = |path: &&FilePath| kept.next_if(|at| Arc::ptr_eq(at, path) || at == path).is_some();
+    let (_, mut brought): (Vec<&FilePath>, Vec<&FilePath>) = landed.live.iter().partition(is_kept);
+    let mut added: Vec<&FilePath> = landed.added.iter().collect();
+    added.sort();
+    brought.sort();
+    match kept.next().is_none() && added == brought {
         true => Ok(()),
         false => Err((FilesThere, "the live files are not those of the snapshot before and the added ones".into())),
     }

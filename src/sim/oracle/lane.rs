@@ -64,7 +64,7 @@ impl Step<'_> {
                 (_, now) => now,
             };
         }
-        self.compare(after, &[])
+        self.compare(after, Watermark::Computed)
     }
 
     /// An opening or an operator's reset.
@@ -93,7 +93,7 @@ impl Step<'_> {
             after.totals = self.stated.totals;
         }
         let opening = resets.values().all(|(from, _)| from.is_none());
-        self.compare(after, if opening { std::slice::from_ref(&before.watermark) } else { &[] })
+        self.compare(after, if opening { Watermark::ComputedOrKept } else { Watermark::Computed })
     }
 
     /// A lane that can't be read is opened as if there had been none, at the places that the operator names.
@@ -132,8 +132,8 @@ impl Step<'_> {
         }
     }
 
-    /// What must be, against what is said. `watermarks`: values that are right as well as the computed one.
-    fn compare(&self, mut after: LaneFold, watermarks: &[Option<Micros>]) -> Result<LaneFold, Fault> {
+    /// What must be, against what is said.
+    fn compare(&self, mut after: LaneFold, rule: Watermark) -> Result<LaneFold, Fault> {
         let Self { stated, .. } = self;
         let partitions = after.places.keys().chain(stated.offsets.keys()).chain(stated.times.keys()).chain(&stated.idle);
         for partition in partitions {
@@ -155,8 +155,10 @@ impl Step<'_> {
             return Err((TotalsAddUp, what));
         }
         let computed = self.watermark(&after);
-        let absent = stated.watermark.is_none() && self.expired && least_awake(&after).is_none();
-        if stated.watermark != computed && !watermarks.contains(&stated.watermark) && !absent {
+        let opening = rule == Watermark::ComputedOrKept;
+        let kept = opening && stated.watermark == self.before.watermark;
+        let unread = self.expired && stated.watermark.is_none() && (opening || least_awake(&after).is_none());
+        if stated.watermark != computed && !kept && !unread {
             let what = format!("the watermark is {:?}, the partitions make it {computed:?}", stated.watermark);
             return Err((WatermarkIsTheLanes, what));
         }
@@ -170,6 +172,14 @@ impl Step<'_> {
         let delayed = least_awake(after).map(|least| least - self.history.rules.watermark_delay);
         delayed.or(self.before.watermark.filter(|_| begun))
     }
+}
+
+/// How the watermark comes about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watermark {
+    Computed,
+    /// An opening moves no partition: it may leave it as it was read.
+    ComputedOrKept,
 }
 
 fn least_awake(lane: &LaneFold) -> Option<Micros> {

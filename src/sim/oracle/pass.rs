@@ -49,6 +49,7 @@ impl<'a> Pass<'a> {
             let what = format!("the range [{start}, {end}) of {partition} is beyond what is stable, {}", log.stable);
             return Err((RangesContiguous, what));
         }
+        self.origins.reserve((end - start) as usize);
         let mut records = 0;
         for offset in start..end {
             if let Some(Entry::Record(record)) = log.at(offset) {

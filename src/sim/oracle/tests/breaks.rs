@@ -204,6 +204,13 @@ fn a_watermark_that_is_not_the_partitions() {
     let (mut s, _) = begun(Admit);
     let judged = s.commit().batch("g", &[], [0; 4]).idle("g", &[T0]).bend("sluice.watermark.g", None).land();
     assert_eq!(broken(judged), WatermarkIsTheLanes, "with every partition idle it stays");
+    let (mut s, _) = begun(Admit);
+    let judged = s.commit().reset("g", &[(("u", 0), None, 0)]).bend("sluice.watermark.g", None).land();
+    assert_eq!(broken(judged), WatermarkIsTheLanes, "an opening takes none away");
+    let (mut s, _) = begun(Admit);
+    let before = "1970-01-01T00:00:00.000015Z";
+    let judged = s.commit().reset("g", &[(T0, Some(2), 0)]).bend("sluice.watermark.g", Some(before)).land();
+    assert_eq!(broken(judged), WatermarkIsTheLanes, "a reset that clears every maximum leaves none");
 }
 
 #[test]

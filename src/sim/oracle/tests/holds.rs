@@ -209,6 +209,17 @@ fn over_an_expired_history_the_property_stands_without_a_watermark() {
 }
 
 #[test]
+fn over_an_expired_history_an_opening_has_no_watermark_to_keep() {
+    let mut s = Story::new(Admit);
+    let a = s.trade(T0, "a", 10);
+    s.open("g", &[(T0, 0)]);
+    s.commit().batch("g", &[(T0, 0, 1, 10)], [1, 0, 0, 0]).add("f1", &[a]).land().unwrap();
+    s.foreign().land().unwrap();
+    s.history.expired = s.history.landed.keys().copied().filter(|id| Some(*id) != s.head()).collect();
+    s.commit().reset("g", &[(U0, None, 0)]).bend("sluice.watermark.g", None).land().unwrap();
+}
+
+#[test]
 fn over_an_expired_history_an_operator_opens_the_lane_as_its_property_had_it() {
     let mut s = Story::new(Drop);
     let records = [s.trade(T0, "a", 100), s.trade(T0, "b", 100), s.trade(T0, "c", 10)];
