@@ -1,7 +1,7 @@
 //! The ports of one process over the world. Each call sets out, has its effect, and is acknowledged; it can fail before,
 //! be lost between, and be the last thing that the process does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,10 @@ impl SourceAdmin for SimPorts {
             known.map(|(topic, count)| (topic, (0..count).collect())).collect()
         });
         Ok(answer.await)
+    }
+
+    async fn compacted(&self, _topics: &[Topic]) -> Result<BTreeSet<Topic>, PortError> {
+        Ok(BTreeSet::new())
     }
 
     async fn log_offsets(&self, at: &[(TopicPartition, LogEdge)]) -> Result<BTreeMap<TopicPartition, LogOffset>, PortError> {
@@ -278,10 +282,10 @@ impl DataFiles for SimPorts {
         Ok(vec![WrittenFile { path, hour, rows: count, bytes: 1, data_file }])
     }
 
-    async fn probe(&self, file: &LiveFile, hour: EventHour, ids: &[ProbeId]) -> Result<Hits, PortError> {
+    async fn probe(&self, file: &LiveFile, hour: EventHour, ids: &[ProbeId]) -> Result<Probed, PortError> {
         let rows = self.rows(&file.path, "looking ids up").await?;
         let held = |id: &&ProbeId| rows.iter().any(|r| EventHour::of(r.time) == hour && MessageId::of(&r.id) == id.id);
-        Ok(ids.iter().filter(held).map(|id| id.id).collect())
+        Ok(Probed { hits: ids.iter().filter(held).map(|id| id.id).collect(), read: ids.len() })
     }
 
     async fn read_ids(&self, file: &LiveFile) -> Result<Vec<(MessageId, EventHour)>, PortError> {

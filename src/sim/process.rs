@@ -182,6 +182,7 @@ fn options(world: &World, lane: usize) -> Options {
             topics: world.topics_of(lane),
             lane: world.scenario.lanes[lane].name.as_str().into(),
             table: "market_data.gold".into(),
+            client_id: "sluice".into(),
         },
         late: world.scenario.rules.late,
         bounds: EventTimeBounds { future_max: 300_000_000, past_max: 3_650 * 86_400_000_000 },

@@ -304,6 +304,7 @@ impl Table for IcebergTable {
             CommitAnswer::Unknown(text) => Outcome::Unknown(text),
             CommitAnswer::Rejected { status, text } => Outcome::Rejected { status, text },
             CommitAnswer::NotSent(text) => Outcome::NotSent(text),
+            CommitAnswer::Refused(stop) => self.not_sent(stop.into()),
         }
     }
 }
