@@ -123,7 +123,7 @@ impl Ports {
     async fn kafka_view(&self, topics: &[Topic]) -> Result<KafkaView, PortError> {
         let partitions = self.admin.partitions(topics).await?;
         let identity = self.admin.identity(topics).await?;
-        Ok(KafkaView { identity, partitions })
+        Ok(KafkaView::new(identity, partitions))
     }
 
     /// What of ours knows the lane, outside the table.

@@ -239,7 +239,7 @@ impl Reporter {
             Report::Conflict { attempts } => {
                 tracing::debug!(attempts, "the commit is tried again on the table as it is now")
             }
-            Report::Discarded { commits, reason } => {
+            Report::Discarded { commits, files, reason } => {
                 let ids: Vec<String> = commits.iter().map(ToString::to_string).collect();
                 tracing::warn!(
                     commits = ids.join(","),
