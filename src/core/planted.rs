@@ -247,7 +247,9 @@ impl Bug {
             Bug::FileRewrittenInPlace => "rows are written again under a new path: what a path holds never changes",
             Bug::OnlyBatchPartitionsCompared => "all assigned partitions are compared with the table, with or without input",
             Bug::SeenBeforeCommit => "the ids that were seen are those in live data files, and nothing else",
-            Bug::ContiguityDemanded => "control records and holes take offsets: the next record is at or behind the position",
+            Bug::ContiguityDemanded => {
+                "control records and holes take offsets: the next record is at or behind the position"
+            }
             Bug::MissingTableSkipped => "a missing table or an empty lane that something of ours knows is a stop",
             Bug::LatenessFromWallClock => "lateness is a function of the partition's log, never of the clock",
             Bug::LatenessFromOtherPartitions => "lateness is a function of the record's own partition",

@@ -6,6 +6,7 @@ mod caught_up;
 mod cover;
 mod delivery;
 mod effects;
+mod file_names;
 mod health;
 mod inbox;
 mod intake;
@@ -33,6 +34,7 @@ use caught_up::{CaughtUp, Step};
 use cover::Cover;
 use effects::Done;
 pub use effects::{Names, Ports};
+use file_names::FileNames;
 pub use health::Health;
 use inbox::Inbox;
 use report::Reporter;
@@ -71,6 +73,7 @@ struct Held {
     rows: Arc<SealedRows>,
     taken_out: BTreeMap<EventHour, BTreeSet<MessageId>>,
     gold_ingestion_timestamp: Micros,
+    names: Arc<FileNames>,
 }
 
 pub struct Pipeline {
@@ -232,7 +235,8 @@ impl Pipeline {
         if number != self.open_number {
             let rows = std::mem::take(&mut self.open).seal();
             let gold_ingestion_timestamp = self.ports.clock.wall_ms() * 1000;
-            let held = Held { rows: Arc::new(rows), taken_out: BTreeMap::new(), gold_ingestion_timestamp };
+            let names = Arc::new(FileNames::of_batch(self.ports.random.u128()));
+            let held = Held { rows: Arc::new(rows), taken_out: BTreeMap::new(), gold_ingestion_timestamp, names };
             self.held.insert(self.open_number, held);
             self.open_number = number;
             self.core.open_bytes(0);

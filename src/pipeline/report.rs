@@ -243,6 +243,7 @@ impl Reporter {
                 let ids: Vec<String> = commits.iter().map(ToString::to_string).collect();
                 tracing::warn!(
                     commits = ids.join(","),
+                    files = files.len(),
                     reason,
                     "commits whose outcome isn't known were given up; the table decides"
                 );

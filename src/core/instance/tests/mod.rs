@@ -3,6 +3,8 @@
 mod driver;
 mod node;
 mod oracle;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod world;
 
 use driver::{Driver, Faults, Told};
