@@ -82,7 +82,7 @@ pub enum Bug {
     KeyWidenedToNeighbours,
     /// Step 1 looks at the head and not behind it.
     CommitIdInHeadOnly,
-    /// When the batch in flight is fenced, the open one goes on.
+    /// When the batch in flight is fenced, the open one is compared with the table by itself.
     OpenBatchKept,
 }
 
@@ -182,16 +182,15 @@ impl Bug {
     pub fn breaks(self) -> Option<Invariant> {
         Some(match self {
             Bug::CommitIdInHeadOnly | Bug::OpenBatchKept => return None,
-            Bug::NoFence | Bug::AtLeastForEqual | Bug::MissingPartitionIsZero | Bug::CopiedSummaryBelieved => {
-                Invariant::RangesContiguous
-            }
-            Bug::LibraryRebase | Bug::CoveragePerInstance | Bug::FirstProbeKept | Bug::ProbeErrorIsNotFound => {
-                Invariant::EachKeyOnce
-            }
+            Bug::NoFence
+            | Bug::AtLeastForEqual
+            | Bug::LibraryRebase
+            | Bug::MissingPartitionIsZero
+            | Bug::CopiedSummaryBelieved => Invariant::RangesContiguous,
+            Bug::CoveragePerInstance | Bug::FirstProbeKept | Bug::ProbeErrorIsNotFound => Invariant::EachKeyOnce,
             Bug::DuplicatesNotLookedUpAgain
             | Bug::VerdictOnPendingKept
             | Bug::ProbeHitKept
-            | Bug::PropertyBelieved
             | Bug::SeenBeforeCommit
             | Bug::GroupOffsetIsTruth
             | Bug::LogEndIsPosition
@@ -200,7 +199,7 @@ impl Bug {
             | Bug::TagNotRequired
             | Bug::LateEntersPending
             | Bug::KeyWidenedToNeighbours => Invariant::NothingLost,
-            Bug::LanesOfOlderBase => Invariant::LaneIsItsHistory,
+            Bug::PropertyBelieved | Bug::LanesOfOlderBase => Invariant::LaneIsItsHistory,
             Bug::OnlyOwnPropertyMoved => Invariant::OtherLanesKept,
             Bug::DiscardedFilesDeleted | Bug::FileRewrittenInPlace => Invariant::LiveFilesAsListed,
             Bug::OnlyBatchPartitionsCompared | Bug::ContiguityDemanded => Invariant::Converges,
@@ -222,8 +221,8 @@ impl Bug {
                  offsets, and what was open behind it is read again",
             ),
             Bug::OpenBatchKept => Some(
-                "the open batch is fenced one load later, by its own start or by a verdict that rested on the fallen one: \
-                 a load and a fence more, and records read in vain meanwhile",
+                "where the open batch has other partitions it goes on, and is fenced at its own commit if a verdict of it \
+                 rested on the fallen one: a load and a fence more, and records read in vain meanwhile",
             ),
             _ => None,
         }

@@ -245,11 +245,10 @@ impl Instance {
         kafka: &KafkaView,
         out: &mut Vec<Effect>,
     ) {
-        let kept = self.kept_open_batch();
         self.in_flight = Some(flight);
-        match kept.is_empty() {
-            true => self.discard_all("fenced", out),
-            false => self.discard_in_flight("fenced", out),
+        match planted(Bug::OpenBatchKept) {
+            false => self.discard_all("fenced", out),
+            true => self.discard_in_flight("fenced", out),
         }
         self.fences_in_a_row += 1;
         let reason = fence.reason.clone();
@@ -257,16 +256,10 @@ impl Instance {
         if self.fences_in_a_row >= 5 {
             return out.push(Effect::Stop(stops::fenced(self.fences_in_a_row, &reason)));
         }
-        let placed = self.owned.iter().filter(|(tp, o)| o.position.is_some() && !kept.contains(*tp));
-        let placed = placed.map(|(tp, _)| tp.clone()).collect();
-        self.place(now_ms, &placed, lane, kafka, &reason, out);
-    }
-
-    /// Partitions that a fence leaves where they are: none, since what lies behind a fallen batch falls with it.
-    fn kept_open_batch(&self) -> BTreeSet<TopicPartition> {
-        match planted(Bug::OpenBatchKept) {
-            true => self.open.spans.keys().chain(self.open.idle.keys()).cloned().collect(),
-            false => BTreeSet::new(),
+        if planted(Bug::OpenBatchKept) {
+            return self.compare_open(now_ms, None, lane, kafka, out);
         }
+        let all = self.owned.iter().filter(|(_, o)| o.position.is_some()).map(|(tp, _)| tp.clone()).collect();
+        self.place(now_ms, &all, lane, kafka, &reason, out);
     }
 }

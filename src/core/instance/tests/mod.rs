@@ -5,6 +5,8 @@ mod node;
 mod oracle;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+#[cfg(feature = "planted-bugs")]
+mod planted_decisions;
 mod world;
 
 use driver::{Driver, Faults, Told};
