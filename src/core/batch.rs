@@ -147,14 +147,8 @@ impl Sealed {
         })
     }
 
-    /// Steps 3 and 4 of the commit on a base. What is covered is answered here.
-    pub fn survey(&self, live: &LiveFiles, coverage: &Coverage) -> Survey {
-        let mut survey = self.survey_duplicates(live, coverage);
-        self.survey_pending(&mut survey, live, coverage);
-        survey
-    }
-
-    /// Step 3: duplicates whose ground is gone are looked up in every live file of their hour.
+    /// Step 3 of a commit on a base: duplicates whose ground is gone are looked up in every live file of their hour. What
+    /// is covered is answered here.
     pub fn survey_duplicates(&self, live: &LiveFiles, coverage: &Coverage) -> Survey {
         let mut survey = Survey::default();
         let mut anywhere: BTreeMap<EventHour, BTreeSet<MessageId>> = BTreeMap::new();

@@ -150,7 +150,7 @@ impl Pipeline {
         self.spawn(ticket, async move { written(ticket, ports.write(&rows, hours, &taken_out, at, &names).await) });
     }
 
-    /// What the bugs do that mistake the order of things.
+    /// For the bugs that mistake the order of things: letters behind the commit, files gone before it is settled.
     #[cfg(feature = "planted-bugs")]
     fn carry_out_too_late_or_too_early(&mut self, report: &Report) {
         let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());

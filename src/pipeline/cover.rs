@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::core::instance::Event;
+#[cfg(feature = "planted-bugs")]
 use crate::core::planted::{Bug, planted};
 use crate::core::table::LiveFile;
 use crate::pipeline::effects::Ports;
@@ -33,8 +34,10 @@ impl Cover {
         let (queue, mut files) = mpsc::unbounded_channel::<LiveFile>();
         let (covered_to, covered) = mpsc::channel(2);
         tokio::spawn(async move {
+            #[cfg(feature = "planted-bugs")]
             let mut first = true;
             while let Some(file) = files.recv().await {
+                #[cfg(feature = "planted-bugs")]
                 if planted(Bug::SeenBeforeCommit) && std::mem::take(&mut first) {
                     for (path, ids) in everything_stored(&ports).await {
                         let _ = covered_to.send((path, Some(ids))).await;
@@ -88,7 +91,8 @@ impl Cover {
     }
 }
 
-/// Whatever the store holds, in the table or not.
+/// For the bug that believes it: whatever the store holds, in the table or not.
+#[cfg(feature = "planted-bugs")]
 async fn everything_stored(ports: &Ports) -> Vec<(FilePath, FileIds)> {
     let store = ports.store.clone();
     let read = move || {

@@ -162,7 +162,7 @@ impl Instance {
         lanes
     }
 
-    /// As a library does that knows nothing of positions: the request as it was, on the new head.
+    /// For the bug that does as libraries do, which know nothing of positions: the request as it was, on the new head.
     fn can_rebase(&self, flight: &InFlight, load: &Load) -> bool {
         let Some(batch) = flight.batch().filter(|_| flight.posts > 0 && flight.rejected.is_none()) else { return false };
         let lane = load.table.as_ref().and_then(|table| self.lane_of(table));
