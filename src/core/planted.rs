@@ -86,37 +86,35 @@ pub enum Bug {
     OpenBatchKept,
 }
 
-/// What is seen in the table, or of the service, when a rule is broken.
+/// What is seen of the table, or of the service, when a rule is broken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Invariant {
-    /// Each (message id, event hour) is in live files at most once.
+    /// No commit adds a row for a key that has one in the table or in the same commit.
     EachKeyOnce,
-    /// Every record below the committed offset has its row, its letter, or the row of its first copy.
+    /// Every key of the committed ranges has a row, less the late ones of other policies than `admit`.
     NothingLost,
-    /// A range begins where the one before it ended; openings and resets are the only breaks.
+    /// Every row is made of a record of its own commit that was to be written.
+    NothingInvented,
+    /// Ranges begin where the history of their log ends; the only breaks are openings and resets on record.
     RangesContiguous,
-    /// A committed range was read from the topic whose id the lane records.
-    RangesOfTheirTopic,
-    /// Offsets and totals of every lane are what its own commits add up to.
+    /// A lane's offsets, in summary and property, are what its history adds up to.
     LaneIsItsHistory,
-    /// A lane's greatest event times are those of the log before its offsets.
+    /// The greatest event times are those of the logs up to the offsets.
     MaximaAreTheLogs,
-    /// Late is what lies behind its own partition's greatest event time before it, and nothing else.
-    LateByItsOwnLog,
-    /// When a range is in the table, its letters are in the topic.
+    /// What a commit passes as a dead letter was acknowledged before it.
     LettersBeforeCommit,
-    /// A Sluice snapshot carries every lane of its base, in its summary and in the lanes' properties.
+    /// A lane whose own commit it isn't is carried unchanged, with its property.
     OtherLanesKept,
-    /// A live file exists and holds the rows with which it was committed.
-    LiveFilesAsListed,
+    /// Every live file is there with the content that it had when it landed.
+    FilesThere,
     /// Group offsets are places that a commit has reached.
     MirrorFollowsTable,
     /// Where the table lost what something of ours knows, the instance stops, with its type.
     StopsWhenItMust,
-    /// No typed stop without a cause.
-    StopsOnlyForCause,
-    /// Once faults end, the whole log gets into the table.
+    /// Once faults have healed, the lane stands at the stable end of its logs.
     Converges,
+    /// No process stops for a reason that nobody caused.
+    Asserted,
 }
 
 impl Bug {
@@ -198,17 +196,18 @@ impl Bug {
             | Bug::PartialResetAccepted
             | Bug::TagNotRequired
             | Bug::LateEntersPending
+            | Bug::LatenessFromWallClock
+            | Bug::LatenessFromOtherPartitions
             | Bug::KeyWidenedToNeighbours => Invariant::NothingLost,
             Bug::PropertyBelieved | Bug::LanesOfOlderBase => Invariant::LaneIsItsHistory,
             Bug::OnlyOwnPropertyMoved => Invariant::OtherLanesKept,
-            Bug::DiscardedFilesDeleted | Bug::FileRewrittenInPlace => Invariant::LiveFilesAsListed,
+            Bug::DiscardedFilesDeleted | Bug::FileRewrittenInPlace => Invariant::FilesThere,
             Bug::OnlyBatchPartitionsCompared | Bug::ContiguityDemanded => Invariant::Converges,
             Bug::MissingTableSkipped | Bug::UnknownTopicMended => Invariant::StopsWhenItMust,
-            Bug::TripwireAfterTable => Invariant::StopsOnlyForCause,
-            Bug::LatenessFromWallClock | Bug::LatenessFromOtherPartitions => Invariant::LateByItsOwnLog,
+            Bug::TripwireAfterTable => Invariant::Asserted,
             Bug::DeadLetterAfterCommit => Invariant::LettersBeforeCommit,
             Bug::MaximaNotPersisted | Bug::MaximaNotRewound | Bug::MaximaAheadOfOffsets => Invariant::MaximaAreTheLogs,
-            Bug::IdentityAskedAnew => Invariant::RangesOfTheirTopic,
+            Bug::IdentityAskedAnew => Invariant::NothingInvented,
             Bug::DiscardedIdSettles => Invariant::MirrorFollowsTable,
         })
     }
