@@ -195,13 +195,14 @@ impl Bug {
             | Bug::OldEpochEofBelieved
             | Bug::PartialResetAccepted
             | Bug::TagNotRequired
+            | Bug::FileRewrittenInPlace
             | Bug::LateEntersPending
             | Bug::LatenessFromWallClock
             | Bug::LatenessFromOtherPartitions
             | Bug::KeyWidenedToNeighbours => Invariant::NothingLost,
             Bug::PropertyBelieved | Bug::LanesOfOlderBase => Invariant::LaneIsItsHistory,
             Bug::OnlyOwnPropertyMoved => Invariant::OtherLanesKept,
-            Bug::DiscardedFilesDeleted | Bug::FileRewrittenInPlace => Invariant::FilesThere,
+            Bug::DiscardedFilesDeleted => Invariant::FilesThere,
             Bug::OnlyBatchPartitionsCompared | Bug::ContiguityDemanded => Invariant::Converges,
             Bug::MissingTableSkipped | Bug::UnknownTopicMended => Invariant::StopsWhenItMust,
             Bug::TripwireAfterTable => Invariant::Asserted,
