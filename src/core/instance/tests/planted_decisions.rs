@@ -27,8 +27,11 @@ fn start_of(hour: EventHour) -> Micros {
     hour.bounds().0
 }
 
+/// Topic, partition, and the hour and id of each record.
+type LogOf<'a> = (&'static str, i32, &'a [(EventHour, u128)]);
+
 /// A world whose only instance reads all of these logs.
-fn world(logs: &[(&'static str, i32, &[(EventHour, u128)])], late: LatePolicy) -> World {
+fn world(logs: &[LogOf], late: LatePolicy) -> World {
     let logs = logs.iter().map(|(topic, partition, records)| {
         (tp(topic, *partition), records.iter().map(|(hour, id)| Some((*hour, MessageId(*id)))).collect::<Log>())
     });
