@@ -9,13 +9,14 @@ LOCKED := --release --locked
 TEST_RUN := $(CARGO_TARGET_DIR)/test-run
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test fmt lint deny advisories unit integration bench help
+.PHONY: build demo test fmt lint deny advisories unit planted integration bench help
 
 help:
 	@echo "make build        the binary: $(CARGO_TARGET_DIR)/release/sluice"
 	@echo "make demo         the main job with nothing installed, a SIGKILL half-way included"
 	@echo "make test         all that must hold before a change is merged: fmt lint deny unit integration"
 	@echo "make unit         tests of the library and of its architecture"
+	@echo "make planted      the bugs that are planted on purpose are caught, each at its place"
 	@echo "make integration  the binary on a real Kafka and registry, started without a container engine"
 	@echo "make bench        records a second, CPU and memory from a real Kafka to committed Gold"
 	@echo "make deny         licences and banned crates;  make advisories  known vulnerabilities (needs the network)"
@@ -45,6 +46,9 @@ advisories:
 
 unit:
 	@$(CARGO) test $(LOCKED) --quiet --lib --bins --test architecture --test cli --test decode_differential
+
+planted:
+	@$(CARGO) test $(LOCKED) --quiet --lib --features planted-bugs planted
 
 # One Kafka and one registry serve all test programs; the data is removed afterwards, the logs stay.
 integration:

@@ -60,7 +60,7 @@ async fn main() {
     let batches: Vec<RecordBatch> = ids.chunks(8_000).map(|ids| rows(ids, &mut rng)).collect();
 
     let start = Instant::now();
-    let written = files.write(HOUR, 1_767_500_000_000_000, batches).await.expect("a store in memory");
+    let written = files.write(HOUR, "bench", 1_767_500_000_000_000, batches).await.expect("a store in memory");
     report("written, M rows/s", n, start);
     let bytes: u64 = written.iter().map(|f| f.bytes).sum();
     println!("{:<36} {:>10.1}", "bytes a row", bytes as f64 / n as f64);

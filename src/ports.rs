@@ -298,11 +298,13 @@ pub struct Probed {
 
 #[async_trait]
 pub trait DataFiles: Send + Sync {
-    /// Writes the rows of one hour under new paths, durable when it returns: the 15 columns of Silver in the table's order;
-    /// the three derived ones are added. `gold_ingestion_timestamp` is the batch's own.
+    /// Writes the rows of one hour, durable when it returns: the 15 columns of Silver in the table's order; the three
+    /// derived ones are added. `name` gives the files of the hour their paths, and no write before had it.
+    /// `gold_ingestion_timestamp` is the batch's own.
     async fn write(
         &self,
         hour: EventHour,
+        name: &str,
         gold_ingestion_timestamp: Micros,
         rows: Vec<RecordBatch>,
     ) -> Result<Vec<WrittenFile>, PortError>;
@@ -311,6 +313,9 @@ pub trait DataFiles: Send + Sync {
     /// Every message_id of the file with its event hour; rows without id or timestamp left out.
     async fn read_ids(&self, file: &LiveFile) -> Result<Vec<(MessageId, EventHour)>, PortError>;
     async fn exists(&self, path: &str) -> Result<bool, PortError>;
+    /// For the bug that does what no writer may.
+    #[cfg(feature = "planted-bugs")]
+    async fn delete(&self, path: &str) -> Result<(), PortError>;
 }
 
 /// Every message_id of a file with its event hour.

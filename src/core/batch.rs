@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::core::coverage::Coverage;
 use crate::core::identity::EpochIdentity;
 use crate::core::ids::IdSet;
+use crate::core::planted::{Bug, planted};
 use crate::core::table::*;
 use crate::types::*;
 
@@ -26,6 +27,16 @@ pub struct Rest {
     pub hour: EventHour,
     pub id: MessageId,
     pub file: Option<FilePath>,
+}
+
+impl Rest {
+    /// Without being looked up: the file is live on the base.
+    fn stands_on(&self, live: &LiveFiles) -> bool {
+        match &self.file {
+            Some(file) => live.is_seen(file) || planted(Bug::DuplicatesNotLookedUpAgain),
+            None => planted(Bug::VerdictOnPendingKept),
+        }
+    }
 }
 
 /// A late record that no policy writes, found in no covered file: a duplicate if an uncovered file holds it.
@@ -67,8 +78,10 @@ impl Batch {
         self.spans.is_empty() && self.idle.is_empty()
     }
 
+    /// Will be written. A late record that isn't written never counts: a copy behind it may be on time.
     pub fn is_pending(&self, hour: EventHour, id: MessageId) -> bool {
-        self.pending.get(&hour).is_some_and(|ids| ids.contains(id))
+        let late = || planted(Bug::LateEntersPending) && self.late.iter().any(|l| (l.hour, l.id) == (hour, id));
+        self.pending.get(&hour).is_some_and(|ids| ids.contains(id)) || late()
     }
 
     pub fn pending_rows(&self) -> usize {
@@ -126,22 +139,24 @@ pub struct Survey {
 }
 
 impl Sealed {
-    fn was_checked(&self, hour: EventHour, path: &FilePath) -> bool {
+    fn was_checked(&self, hour: EventHour, path: &FilePath, coverage: &Coverage) -> bool {
+        if planted(Bug::CoveragePerInstance) {
+            return coverage.is_covered(path, hour);
+        }
         self.checked.get(&hour).is_some_and(|paths| paths.contains(path))
     }
 
     /// Rests that don't stand on `live` by themselves: their file is gone, or they had none.
     fn shaken<'a>(&'a self, live: &'a LiveFiles) -> impl Iterator<Item = &'a Rest> {
-        self.batch.rests.iter().filter(|r| !r.file.as_ref().is_some_and(|f| live.contains(f))).filter(|r| {
+        self.batch.rests.iter().filter(|r| !r.stands_on(live)).filter(|r| {
             // its own first copy is still to be written
             !self.batch.is_pending(r.hour, r.id)
         })
     }
 
-    /// Steps 3 and 4 of the commit on a base: duplicates whose ground is gone are looked up in every live file of their
-    /// hour, pending ids (and late ones that nobody writes) in those that were not `checked`. What is covered is answered
-    /// here.
-    pub fn survey(&self, live: &LiveFiles, coverage: &Coverage) -> Survey {
+    /// Step 3 of a commit on a base: duplicates whose ground is gone are looked up in every live file of their hour. What
+    /// is covered is answered here.
+    pub fn survey_duplicates(&self, live: &LiveFiles, coverage: &Coverage) -> Survey {
         let mut survey = Survey::default();
         let mut anywhere: BTreeMap<EventHour, BTreeSet<MessageId>> = BTreeMap::new();
         for rest in self.shaken(live) {
@@ -150,19 +165,24 @@ impl Sealed {
         for (hour, ids) in &anywhere {
             survey.look(*hour, ids.iter().copied(), live, coverage, |_| false);
         }
+        survey
+    }
+
+    /// Step 4: pending ids, and late ones that nobody writes, are looked up in those files that were not `checked`.
+    pub fn survey_pending(&self, survey: &mut Survey, live: &LiveFiles, coverage: &Coverage) {
         let mut late: BTreeMap<EventHour, BTreeSet<MessageId>> = BTreeMap::new();
         for record in &self.batch.late {
             late.entry(record.hour).or_default().insert(record.id);
         }
         for (hour, ids) in late {
-            survey.look(hour, ids.into_iter(), live, coverage, |path| self.was_checked(hour, path));
+            survey.look(hour, ids.into_iter(), live, coverage, |path| self.was_checked(hour, path, coverage));
         }
         for (hour, ids) in self.batch.pending.iter().filter(|(_, ids)| !ids.is_empty()) {
-            if live.of_hour(*hour).any(|file| !self.was_checked(*hour, &file.path)) {
-                survey.look(*hour, ids.sorted().into_iter(), live, coverage, |path| self.was_checked(*hour, path));
+            let checked = |path: &FilePath| self.was_checked(*hour, path, coverage);
+            if live.of_hour(*hour).any(|file| !checked(&file.path)) {
+                survey.look(*hour, ids.sorted().into_iter(), live, coverage, checked);
             }
         }
-        survey
     }
 
     /// Which rests have no ground on the base, everything having been looked up?
@@ -191,7 +211,9 @@ impl Sealed {
         }
         for ((hour, id), file) in &survey.found {
             if self.batch.pending.get_mut(hour).is_some_and(|ids| ids.remove(*id)) {
-                self.batch.rests.push(Rest { hour: *hour, id: *id, file: Some(file.clone()) });
+                if !planted(Bug::ProbeHitKept) {
+                    self.batch.rests.push(Rest { hour: *hour, id: *id, file: Some(file.clone()) });
+                }
                 self.batch.counts.written -= 1;
                 self.batch.counts.duplicate += 1;
                 settled.taken_out.entry(*hour).or_default().insert(*id);

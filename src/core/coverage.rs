@@ -100,7 +100,7 @@ impl Coverage {
     /// Uncovers every file that isn't live: after a roll-back, or another engine's rewrite.
     pub fn retain_live(&mut self, live: &LiveFiles) {
         self.hours.retain(|_, of_hour| {
-            of_hour.retain(|file| live.contains(&file.path));
+            of_hour.retain(|file| live.is_seen(&file.path));
             !of_hour.files.is_empty()
         });
     }

@@ -1,6 +1,7 @@
 //! Which Kafka the offsets belong to. An offset means nothing without the topic that it was read from: a consumer goes on
 //! silently in a recreated topic that has grown past its position.
 
+use crate::core::planted::{Bug, planted};
 use crate::core::table::SourceIdentity;
 use crate::types::*;
 
@@ -14,6 +15,11 @@ pub struct EpochIdentity {
 impl EpochIdentity {
     pub fn of(topic: &Topic, kafka: &SourceIdentity) -> Self {
         Self { cluster_id: kafka.cluster_id.clone(), topic_id: kafka.topics.get(topic).copied() }
+    }
+
+    /// Whether what was read under this identity is of the topic that Kafka has now.
+    pub fn is_still(&self, topic: &Topic, kafka: &SourceIdentity) -> bool {
+        *self == Self::of(topic, kafka) || planted(Bug::IdentityAskedAnew)
     }
 }
 

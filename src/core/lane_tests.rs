@@ -219,3 +219,19 @@ fn an_idle_lane_is_carried_over_expiry_as_this_process_read_it() {
     assert_eq!(lanes.readable["h"], lane(&["a"], 7));
     assert!(read_all(&table, None).readable.is_empty());
 }
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn planted_bugs_believe_a_property_that_stops_the_lane() {
+    let joined = with_property(table(vec![Sluice(vec![(G, lane(&["a"], 5))])]), lane(&["a", "b"], 7), 1);
+    let rolled_back = with_property(expired(table(vec![Foreign, Foreign]), 1), lane(&["a"], 7), 9);
+    for (table, bug, stop, believed) in [
+        (joined, Bug::UnknownTopicMended, "more topics", "at 5!"),
+        (rolled_back, Bug::PropertyBelieved, "history missing", "at 7!"),
+    ] {
+        assert_eq!(read_as(&table, None, None), stop);
+        crate::core::planted::plant(Some(bug));
+        assert_eq!(read_as(&table, None, None), believed);
+        crate::core::planted::plant(None);
+    }
+}

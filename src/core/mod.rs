@@ -11,6 +11,7 @@ pub mod ids;
 pub mod instance;
 pub mod lane;
 pub mod plan;
+pub mod planted;
 pub mod reset;
 pub mod retire;
 pub mod roll;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::core::planted::{Bug, planted};
 use crate::types::*;
 
 /// Greatest `sluice.format` that this build understands.
@@ -72,6 +73,12 @@ impl Lane {
         self.partitions.keys().map(|tp| tp.topic.clone()).collect()
     }
 
+    /// Where a partition stands. One that isn't here has to be opened first: it is never 0 by default.
+    pub fn progress(&self, partition: &TopicPartition) -> Option<Progress> {
+        let by_default = planted(Bug::MissingPartitionIsZero) && !self.partitions.is_empty();
+        self.partitions.get(partition).cloned().or(by_default.then(|| Progress::opened_at(0)))
+    }
+
     /// The watermark that the partitions give: the least of their greatest event times, idle ones and those without a
     /// record left out, less the delay. With every partition idle it stays where it was.
     pub fn advanced_watermark(&self, delay: Micros) -> Option<Micros> {
@@ -111,6 +118,11 @@ pub struct LaneEntry {
     pub lane: Lane,
     /// None where the snapshot only carries the lane.
     pub own: Option<OwnChange>,
+}
+
+/// Whether a summary with `sluice.snapshot-id` = `named` is the snapshot's own.
+pub fn names_itself(id: SnapshotId, named: Option<SnapshotId>) -> bool {
+    named == Some(id) || planted(Bug::CopiedSummaryBelieved) && named.is_some()
 }
 
 /// The `sluice.*` keys of a snapshot that Sluice wrote and that names itself. A summary that names another id, or none,
@@ -170,6 +182,10 @@ impl FromIterator<LiveFile> for LiveFiles {
 impl LiveFiles {
     pub fn contains(&self, path: &str) -> bool {
         self.files.contains_key(path)
+    }
+    /// Do the ids of this file count as seen? While it is live, and no longer.
+    pub fn is_seen(&self, path: &str) -> bool {
+        self.contains(path) || planted(Bug::SeenBeforeCommit)
     }
     pub fn get(&self, path: &str) -> Option<&LiveFile> {
         self.files.get(path)
@@ -246,7 +262,8 @@ impl TableView {
 
     /// The snapshot of main's history that carries this commit id and names itself.
     pub fn find_commit(&self, ids: &[CommitId]) -> Option<(CommitId, SnapshotId)> {
-        self.ancestry().filter_map(Result::ok).find_map(|s| {
+        let depth = if planted(Bug::CommitIdInHeadOnly) { 1 } else { usize::MAX };
+        self.ancestry().take(depth).filter_map(Result::ok).find_map(|s| {
             let keys = s.sluice.as_ref()?;
             ids.contains(&keys.commit_id).then_some((keys.commit_id, s.id))
         })

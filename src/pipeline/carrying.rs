@@ -6,10 +6,12 @@ use std::sync::Arc;
 use crate::core::batch::{LateRecord, Lookup};
 use crate::core::instance::*;
 use crate::core::plan::SnapshotPlan;
+use crate::core::planted::{Bug, planted};
 use crate::core::table::{OwnChange, TableView};
 use crate::crash_point::{self, Point};
 use crate::error::Stop;
-use crate::pipeline::effects::{Done, mirror_metadata};
+use crate::pipeline::effects::{Done, Ports, mirror_metadata};
+use crate::pipeline::report::Telemetry;
 use crate::pipeline::rows::SealedRows;
 use crate::pipeline::{End, Pipeline};
 use crate::ports::*;
@@ -74,6 +76,8 @@ impl Pipeline {
             Effect::Cover(files) => self.cover.want(files),
             Effect::Forget(batch) => self.forget(batch),
             Effect::Report(report) => {
+                #[cfg(feature = "planted-bugs")]
+                self.carry_out_too_late_or_too_early(&report);
                 let held = match &report {
                     Report::Committed(committed) => self.held.get(&committed.batch),
                     _ => None,
@@ -173,24 +177,21 @@ impl Pipeline {
         let held = self.held.get_mut(&batch).unwrap_or_else(|| panic!("the rows of {batch:?} are held"));
         held.taken_out = taken_out;
         let (rows, taken_out, at) = (held.rows.clone(), held.taken_out.clone(), held.gold_ingestion_timestamp);
-        let late = late.iter().filter_map(|l| rows.late.get(&(l.partition.clone(), l.offset)));
-        let letters: Vec<Letter> = rows.letters.iter().chain(late).cloned().collect();
+        let names = held.names.clone();
+        let letters = match planted(Bug::DeadLetterAfterCommit) {
+            false => letters(&rows, &late),
+            true => Vec::new(),
+        };
         let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
         self.spawn(ticket, async move {
-            if !letters.is_empty() {
-                crash_point::pass(Point::LettersSending);
-                let sent = ports.until_up(|| ports.letters.send(&letters));
-                if let Err(stop) = telemetry.timed(CommitPhase::Letters, &*ports.clock, sent).await {
-                    return Done::Stop(stop);
-                }
-                crash_point::pass(Point::LettersAcknowledged);
-                telemetry.letters_sent(&letters);
+            if let Err(stop) = send(&ports, &telemetry, &letters).await {
+                return Done::Stop(stop);
             }
             let hours: Vec<EventHour> = rows.hours.keys().copied().collect();
             if hours.is_empty() {
                 return Done::Event(answer(ticket, Answer::Prepared(Vec::new())));
             }
-            let write = ports.write(&rows, hours, &taken_out, at);
+            let write = ports.write(&rows, hours, &taken_out, at, &names);
             written(ticket, telemetry.timed(CommitPhase::Files, &*ports.clock, write).await)
         });
     }
@@ -207,14 +208,39 @@ impl Pipeline {
             held.taken_out.entry(hour).or_default().extend(ids);
         }
         let (rows, taken_out, at) = (held.rows.clone(), held.taken_out.clone(), held.gold_ingestion_timestamp);
-        let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
+        let (ports, telemetry, names) = (self.ports.clone(), self.reporter.telemetry.clone(), held.names.clone());
         self.spawn(ticket, async move {
             crash_point::pass(Point::RewriteBegun);
-            let write = ports.write(&rows, hours, &taken_out, at);
+            let write = ports.write(&rows, hours, &taken_out, at, &names);
             let files = telemetry.timed(CommitPhase::Files, &*ports.clock, write).await;
             crash_point::pass(Point::RewriteDone);
             written(ticket, files)
         });
+    }
+
+    /// For the bugs that mistake the order of things: letters behind the commit, files gone before it is settled.
+    #[cfg(feature = "planted-bugs")]
+    fn carry_out_too_late_or_too_early(&mut self, report: &Report) {
+        let (ports, telemetry) = (self.ports.clone(), self.reporter.telemetry.clone());
+        match report {
+            Report::Committed(committed) if planted(Bug::DeadLetterAfterCommit) => {
+                let held = self.held.get(&committed.batch);
+                let letters = held.map(|held| letters(&held.rows, &committed.late)).unwrap_or_default();
+                self.tasks.spawn(async move { settle(send(&ports, &telemetry, &letters).await, |()| Event::Tick) });
+            }
+            Report::Discarded { files, .. } if planted(Bug::DiscardedFilesDeleted) => {
+                let files = files.clone();
+                self.tasks.spawn(async move {
+                    for path in &files {
+                        if let Err(stop) = ports.until_up(|| ports.files.delete(path)).await {
+                            return Done::Stop(stop);
+                        }
+                    }
+                    Done::Event(Event::Tick)
+                });
+            }
+            _ => {}
+        }
     }
 
     /// The store forgets files that are neither live nor on their way.
@@ -234,6 +260,24 @@ impl Pipeline {
             self.written.clear();
         }
     }
+}
+
+/// Letters of a batch: its malformed records, and these late ones where the policy makes letters of them.
+fn letters(rows: &SealedRows, late: &[LateRecord]) -> Vec<Letter> {
+    let late = late.iter().filter_map(|l| rows.late.get(&(l.partition.clone(), l.offset)));
+    rows.letters.iter().chain(late).cloned().collect()
+}
+
+/// Returns when all are acknowledged.
+async fn send(ports: &Ports, telemetry: &Telemetry, letters: &[Letter]) -> Result<(), Stop> {
+    if !letters.is_empty() {
+        crash_point::pass(Point::LettersSending);
+        let sent = ports.until_up(|| ports.letters.send(letters));
+        telemetry.timed(CommitPhase::Letters, &*ports.clock, sent).await?;
+        crash_point::pass(Point::LettersAcknowledged);
+        telemetry.letters_sent(letters);
+    }
+    Ok(())
 }
 
 fn answer(ticket: Ticket, answer: Answer) -> Event {

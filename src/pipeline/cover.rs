@@ -7,6 +7,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::core::instance::Event;
+#[cfg(feature = "planted-bugs")]
+use crate::core::planted::{Bug, planted};
 use crate::core::table::LiveFile;
 use crate::pipeline::effects::Ports;
 use crate::pipeline::report::Telemetry;
@@ -31,7 +33,15 @@ impl Cover {
         let (covered_to, covered) = mpsc::channel(2);
         let clock = ports.clock.clone();
         tokio::spawn(async move {
+            #[cfg(feature = "planted-bugs")]
+            let mut first = true;
             while let Some(file) = files.recv().await {
+                #[cfg(feature = "planted-bugs")]
+                if planted(Bug::SeenBeforeCommit) && std::mem::take(&mut first) {
+                    for (path, ids) in everything_stored(&ports).await {
+                        let _ = covered_to.send((path, Some(ids))).await;
+                    }
+                }
                 let ids = load(&ports, &telemetry, &file).await;
                 if covered_to.send((file.path, ids)).await.is_err() {
                     return;
@@ -78,6 +88,22 @@ impl Cover {
             }
         }
     }
+}
+
+/// For the bug that believes it: whatever the store holds, in the table or not.
+#[cfg(feature = "planted-bugs")]
+async fn everything_stored(ports: &Ports) -> Vec<(FilePath, FileIds)> {
+    let store = ports.store.clone();
+    let read = move || {
+        let paths = std::sync::Mutex::new(Vec::new());
+        store.sweep(&|path| {
+            paths.lock().expect("nobody panics here").push(FilePath::from(path));
+            true
+        });
+        let paths = paths.into_inner().expect("nobody panics here");
+        paths.into_iter().filter_map(|path| store.get(&path).map(|ids| (path, ids))).collect()
+    };
+    tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
 
 async fn load(ports: &Ports, telemetry: &Telemetry, file: &LiveFile) -> Option<FileIds> {

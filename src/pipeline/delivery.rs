@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 
 use crate::core::instance::*;
+use crate::core::planted::{Bug, planted};
 use crate::crash_point::{self, Point};
 use crate::decode::{PlanSet, schema_ids};
 use crate::pipeline::effects::Done;
@@ -93,10 +94,24 @@ impl Pipeline {
             }
             let Some((partition, epoch, delivered)) = self.inbox.pop() else { return };
             match delivered {
-                Delivered::EndOfPartition(offset) => self.feed(Event::EndOfPartition { partition, epoch, offset }),
+                Delivered::EndOfPartition(offset) => self.end_of_partition(partition, epoch, offset),
                 Delivered::Records(chunk) => self.judge_chunk(partition, epoch, chunk),
             }
         }
+    }
+
+    /// The event's own offset counts: any that is asked for now may lie behind records that weren't delivered yet.
+    fn end_of_partition(&mut self, partition: TopicPartition, epoch: Epoch, offset: Offset) {
+        if !planted(Bug::LogEndIsPosition) {
+            return self.feed(Event::EndOfPartition { partition, epoch, offset });
+        }
+        let ports = self.ports.clone();
+        self.tasks.spawn(async move {
+            match ports.log_edges(vec![partition.clone()], true).await {
+                Ok(ends) => Done::Event(Event::EndOfPartition { offset: ends[&partition], partition, epoch }),
+                Err(stop) => Done::Stop(stop),
+            }
+        });
     }
 
     pub(super) fn judge_chunk(&mut self, partition: TopicPartition, epoch: Epoch, chunk: RecordChunk) {
@@ -127,6 +142,8 @@ impl Pipeline {
             wall_ms: self.ports.clock.wall_ms(),
             now_ms: self.now(),
         };
+        #[cfg(feature = "planted-bugs")]
+        self.core.host_clock(rules.wall_ms);
         let mut from = 0;
         while from < chunk.frames.len() {
             let to = chunk.frames.len().min(from + JUDGED_AT_ONCE);

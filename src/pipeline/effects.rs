@@ -10,10 +10,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::core::batch::Lookup;
 use crate::core::instance::*;
 use crate::core::plan::SnapshotPlan;
+use crate::core::planted::{Bug, planted};
 use crate::core::table::*;
 use crate::core::tripwire::{Trace, Witness};
 use crate::crash_point::{self, Point};
 use crate::error::Stop;
+use crate::pipeline::file_names::FileNames;
 use crate::pipeline::health::Health;
 use crate::pipeline::rows::{SealedRows, canonical_text};
 use crate::ports::*;
@@ -108,14 +110,22 @@ impl Ports {
     pub async fn load(&self, names: &Names, with_witness: bool) -> Result<Load, Stop> {
         crash_point::pass(Point::LoadAsked);
         let kafka = self.until_up(|| self.kafka_view(&names.topics)).await?;
-        let witness = match with_witness {
-            true => self.until_up(|| self.witness(names, &kafka)).await?,
-            false => None,
+        let tripwire = async {
+            match with_witness {
+                true => self.until_up(|| self.witness(names, &kafka)).await,
+                false => Ok(None),
+            }
         };
-        crash_point::pass(Point::LoadWitnessed);
-        let table = match self.until_up(|| self.table.load()).await? {
-            Loaded::Table(view) => Some(Arc::new(view)),
-            Loaded::Missing => None,
+        let (witness, table) = match planted(Bug::TripwireAfterTable) {
+            false => {
+                let witness = tripwire.await?;
+                crash_point::pass(Point::LoadWitnessed);
+                (witness, self.loaded().await?)
+            }
+            true => {
+                let table = self.loaded().await?;
+                (tripwire.await?, table)
+            }
         };
         if let Some(table) = &table {
             self.store.use_table(table.uuid).await;
@@ -123,10 +133,30 @@ impl Ports {
         Ok(Load { table, kafka, witness, witnessed: with_witness })
     }
 
+    async fn loaded(&self) -> Result<Option<Arc<TableView>>, Stop> {
+        match self.until_up(|| self.table.load()).await? {
+            Loaded::Table(view) => Ok(Some(Arc::new(view))),
+            Loaded::Missing => Ok(None),
+        }
+    }
+
     async fn kafka_view(&self, topics: &[Topic]) -> Result<KafkaView, PortError> {
         let partitions = self.admin.partitions(topics).await?;
         let identity = self.admin.identity(topics).await?;
-        Ok(KafkaView { identity, partitions })
+        let view = KafkaView::new(identity, partitions);
+        #[cfg(feature = "planted-bugs")]
+        let view = self.with_group_offsets(view).await?;
+        Ok(view)
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    async fn with_group_offsets(&self, mut view: KafkaView) -> Result<KafkaView, PortError> {
+        if planted(Bug::GroupOffsetIsTruth) {
+            let all = view.partitions.iter().flat_map(|(t, ps)| ps.iter().map(|p| TopicPartition::new(t.clone(), *p)));
+            let offsets = self.admin.group_offsets(&all.collect::<Vec<_>>()).await?;
+            view.group_offsets = offsets.into_iter().map(|(tp, at)| (tp, at.offset)).collect();
+        }
+        Ok(view)
     }
 
     /// What of ours knows the lane, outside the table.
@@ -202,7 +232,7 @@ impl Ports {
                 }
                 None => {
                     let ids: Vec<ProbeId> = lookup.ids.iter().map(|id| probe_id(rows, *id)).collect();
-                    match self.until_up(|| self.files.probe(&lookup.file, lookup.hour, &ids)).await {
+                    match self.until_up(|| self.probe_file(&lookup, &ids)).await {
                         Ok(probed) => {
                             counted.lookups(LookupTier::Bloom, (ids.len() - probed.read) as u64);
                             counted.lookups(LookupTier::Column, probed.read as u64);
@@ -216,6 +246,14 @@ impl Ports {
             found.push((lookup.hour, lookup.file.path, hits));
         }
         Ok(Some(found))
+    }
+
+    /// A failure is tried again or stops: it never counts as "no".
+    async fn probe_file(&self, lookup: &Lookup, ids: &[ProbeId]) -> Result<Probed, PortError> {
+        match self.files.probe(&lookup.file, lookup.hour, ids).await {
+            Err(_) if planted(Bug::ProbeErrorIsNotFound) => Ok(Probed::default()),
+            answer => answer,
+        }
     }
 
     async fn is_live(&self, path: &FilePath) -> Result<bool, Stop> {
@@ -239,6 +277,7 @@ impl Ports {
         hours: Vec<EventHour>,
         taken_out: &BTreeMap<EventHour, BTreeSet<MessageId>>,
         gold_ingestion_timestamp: Micros,
+        names: &FileNames,
     ) -> Result<(Vec<WrittenFile>, Vec<AddedFile>), Stop> {
         let none = BTreeSet::new();
         let written = hours.into_iter().map(|hour| {
@@ -247,8 +286,9 @@ impl Ports {
                 if ids.is_empty() {
                     return Ok(Vec::new());
                 }
-                let files = self.until_up(|| self.files.write(hour, gold_ingestion_timestamp, batches.clone())).await?;
-                self.with_ids(files, ids).await
+                let write =
+                    || async { self.files.write(hour, &names.next(), gold_ingestion_timestamp, batches.clone()).await };
+                self.with_ids(self.until_up(write).await?, ids).await
             }
         });
         let written: Vec<_> = stream::iter(written).buffered(HOURS_AT_ONCE).try_collect().await?;

@@ -31,8 +31,7 @@ pub fn take_in(
     chunk: &RecordChunk,
     range: std::ops::Range<usize>,
 ) -> Option<usize> {
-    let current = core.owned().get(partition).is_some_and(|o| o.epoch == epoch && o.position.is_some() && !o.leaving);
-    if !current {
+    if !core.takes(partition, epoch, chunk.frames[range.clone()].iter().map(|f| f.offset)) {
         return None;
     }
     let mut metas = Vec::with_capacity(range.len());

@@ -8,6 +8,7 @@ mod delivery;
 mod effects;
 #[cfg(test)]
 mod fakes;
+mod file_names;
 mod health;
 mod inbox;
 mod intake;
@@ -40,6 +41,7 @@ use caught_up::{CaughtUp, Step};
 use cover::Cover;
 use effects::Done;
 pub use effects::{Names, Ports};
+use file_names::FileNames;
 pub use health::Health;
 use inbox::Inbox;
 use report::Reporter;
@@ -80,6 +82,7 @@ struct Held {
     gold_ingestion_timestamp: Micros,
     /// By the monotonic clock.
     sealed_ms: u64,
+    names: Arc<FileNames>,
 }
 
 pub struct Pipeline {
@@ -245,7 +248,9 @@ impl Pipeline {
             let rows = std::mem::take(&mut self.open).seal();
             let gold_ingestion_timestamp = self.ports.clock.wall_ms() * 1000;
             let sealed_ms = self.now();
-            let held = Held { rows: Arc::new(rows), taken_out: BTreeMap::new(), gold_ingestion_timestamp, sealed_ms };
+            let names = Arc::new(FileNames::of_batch(self.ports.random.u128()));
+            let taken_out = BTreeMap::new();
+            let held = Held { rows: Arc::new(rows), taken_out, gold_ingestion_timestamp, sealed_ms, names };
             self.held.insert(self.open_number, held);
             crash_point::pass(Point::BatchSealed);
             self.open_number = number;

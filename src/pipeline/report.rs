@@ -252,9 +252,10 @@ impl Reporter {
             Report::Conflict { attempts } => {
                 tracing::debug!(attempts, "the commit is tried again on the table as it is now")
             }
-            Report::Discarded { commits, reason } => {
+            Report::Discarded { commits, files, reason } => {
                 tracing::warn!(
                     commits = shown::names(commits),
+                    files = files.len(),
                     reason,
                     "commits whose outcome isn't known were given up; the table decides"
                 );

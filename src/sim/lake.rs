@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::core::plan::{RollBackPlan, SnapshotPlan};
+use crate::core::plan::{Reference, RollBackPlan, SnapshotPlan, required_references};
 use crate::core::table::*;
 use crate::sim::history::{By, Key, Landed, Row};
 use crate::sink::summary;
@@ -35,6 +35,17 @@ pub struct Table {
     /// As far as nobody expired them.
     pub snapshots: BTreeMap<SnapshotId, SnapshotView>,
     pub properties: HashMap<String, String>,
+}
+
+impl Table {
+    /// Whether everything is where a request that was built on `base` requires it.
+    fn fits(&self, base: &TableView) -> bool {
+        let in_place = |reference: &Reference| match reference {
+            Reference::Main => self.head == base.head,
+            Reference::Tag => self.tag == base.tag,
+        };
+        self.uuid == base.uuid && required_references().iter().all(in_place)
+    }
 }
 
 impl Lake {
@@ -98,8 +109,7 @@ impl Lake {
 
     /// The catalog takes a request, or refuses it because the table isn't what it requires.
     pub fn commit(&mut self, base: &TableView, plan: &SnapshotPlan, files: &[FilePath]) -> Option<SnapshotId> {
-        let table = self.table.as_ref()?;
-        if table.uuid != base.uuid || table.head != base.head || table.tag != base.tag {
+        if !self.table.as_ref()?.fits(base) {
             return None;
         }
         let id = SnapshotId(self.fresh());
@@ -108,7 +118,7 @@ impl Lake {
         self.land(id, keys, live, files.to_vec(), By::Sluice);
         let table = self.table.as_mut().expect("looked at above");
         table.tag = Some(id);
-        for (name, lane) in &plan.lanes {
+        for (name, lane) in plan.properties() {
             let property = LaneProperty { lane: lane.clone(), commit_id: plan.commit_id, snapshot: id };
             table.properties.insert(summary::property_key(name), summary::print_property(&property));
         }
@@ -120,7 +130,7 @@ impl Lake {
 
     /// The operator's roll-back: main and the properties of the lanes, in one request.
     pub fn roll_back_ours(&mut self, base: &TableView, plan: &RollBackPlan) -> bool {
-        let fits = self.table.as_ref().is_some_and(|t| t.uuid == base.uuid && t.head == base.head && t.tag == base.tag);
+        let fits = self.table.as_ref().is_some_and(|table| table.fits(base));
         if fits {
             self.roll_back(plan.target);
             let table = self.table.as_mut().expect("it fits");

@@ -261,18 +261,15 @@ impl DataFiles for SimPorts {
     async fn write(
         &self,
         hour: EventHour,
+        name: &str,
         _gold_ingestion_timestamp: Micros,
         rows: Vec<RecordBatch>,
     ) -> Result<Vec<WrittenFile>, PortError> {
         self.0.set_out(Dependency::Store, "object store", "writing a data file").await?;
         let rows: Vec<Row> = rows.iter().flat_map(rows_of).collect();
         let count = rows.len() as u64;
-        let path = self.0.act(|world| {
-            let path = world.lake.path("sluice");
-            world.lake.files.insert(path.clone(), Arc::new(rows));
-            path
-        });
-        let path = path.await;
+        let path: FilePath = format!("{hour}/sluice-{name}").into();
+        self.0.act(|world| world.lake.files.insert(path.clone(), Arc::new(rows))).await;
         self.0.acknowledged("data file durable").await;
         let ack_lost = self.0.world.lock().rates().store_ack_lost;
         if self.0.draw(|c| c.happens(ack_lost)) {
@@ -296,6 +293,13 @@ impl DataFiles for SimPorts {
     async fn exists(&self, path: &str) -> Result<bool, PortError> {
         self.0.set_out(Dependency::Store, "object store", "looking for a data file").await?;
         Ok(self.0.act(|world| world.lake.rows(path).is_some()).await)
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    async fn delete(&self, path: &str) -> Result<(), PortError> {
+        self.0.set_out(Dependency::Store, "object store", "deleting a data file").await?;
+        self.0.act(|world| world.lake.removed.insert(path.into())).await;
+        Ok(())
     }
 }
 

@@ -114,6 +114,7 @@ impl DataFiles for GoldFiles {
     async fn write(
         &self,
         hour: EventHour,
+        name: &str,
         gold_ingestion_timestamp: Micros,
         rows: Vec<RecordBatch>,
     ) -> Result<Vec<WrittenFile>, PortError> {
@@ -125,10 +126,9 @@ impl DataFiles for GoldFiles {
             Err(error) => return Err(Stop::internal(format!("rows of {hour} could not be encoded: {error}")).into()),
         };
         let folder = hour_folder(&layout.folder, hour);
-        let unique = uuid::Uuid::new_v4();
         let mut written = Vec::with_capacity(encoded.len());
         for (n, file) in encoded.into_iter().enumerate() {
-            written.push(self.store(&layout, hour, format!("{folder}/{FILE_PREFIX}{unique}-{n}.parquet"), file).await?);
+            written.push(self.store(&layout, hour, format!("{folder}/{FILE_PREFIX}{name}-{n}.parquet"), file).await?);
         }
         Ok(written)
     }
@@ -157,6 +157,11 @@ impl DataFiles for GoldFiles {
 
     async fn exists(&self, path: &str) -> Result<bool, PortError> {
         Ok(self.store.size(path).await?.is_some())
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    async fn delete(&self, path: &str) -> Result<(), PortError> {
+        Ok(self.store.delete(path).await?)
     }
 }
 

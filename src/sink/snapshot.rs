@@ -13,7 +13,7 @@ use iceberg::{TableRequirement, TableUpdate};
 
 use super::storage::{ObjectStore, StorageError};
 use super::{gold, is_ours, lane_json::IDLE, summary};
-use crate::core::plan::SnapshotPlan;
+use crate::core::plan::{Reference, SnapshotPlan, required_references};
 use crate::core::table::LaneProperty;
 use crate::crash_point::{self, Point};
 use crate::error::Stop;
@@ -243,12 +243,12 @@ fn requirements(base: &TableMetadata) -> Vec<TableRequirement> {
 /// The very table, with main and the tag where they are.
 pub(super) fn place_of_refs(base: &TableMetadata) -> Vec<TableRequirement> {
     let reference = |name: &str, snapshot_id| TableRequirement::RefSnapshotIdMatch { r#ref: name.into(), snapshot_id };
-    vec![
-        TableRequirement::UuidMatch { uuid: base.uuid() },
-        reference(MAIN_BRANCH, base.current_snapshot_id()),
-        // A roll-back brings main back to where it was, not the tag: what was held on its way is refused by it.
-        reference(summary::TAG, base.snapshot_for_ref(summary::TAG).map(|s| s.snapshot_id())),
-    ]
+    let mut requirements = vec![TableRequirement::UuidMatch { uuid: base.uuid() }];
+    requirements.extend(required_references().iter().map(|required| match required {
+        Reference::Main => reference(MAIN_BRANCH, base.current_snapshot_id()),
+        Reference::Tag => reference(summary::TAG, base.snapshot_for_ref(summary::TAG).map(|s| s.snapshot_id())),
+    }));
+    requirements
 }
 
 /// Snapshot, main, tag and properties in one request. The builder knows how main's own retention is kept.
@@ -256,7 +256,7 @@ fn updates(base: &TableMetadata, plan: &SnapshotPlan, snapshot: Snapshot) -> ice
     let id = snapshot.snapshot_id();
     // Other engines' expiry must not take our newest snapshot.
     let tag = SnapshotReference::new(id, SnapshotRetention::Tag { max_ref_age_ms: Some(i64::MAX) });
-    let properties = plan.lanes.iter().map(|(name, lane)| {
+    let properties = plan.properties().map(|(name, lane)| {
         let property = LaneProperty { lane: lane.clone(), commit_id: plan.commit_id, snapshot: SnapshotId(id) };
         (summary::property_key(name), summary::print_property(&property))
     });

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lane_json::{self, *};
 use crate::core::plan::SnapshotPlan;
-use crate::core::table::*;
+use crate::core::table::{self, *};
 use crate::types::*;
 
 pub const SNAPSHOT_ID: &str = "sluice.snapshot-id";
@@ -62,7 +62,8 @@ pub fn parse_summary(id: SnapshotId, summary: &HashMap<String, String>) -> Optio
 
 /// Sluice wrote it, and for this very snapshot.
 pub fn names_itself(id: SnapshotId, summary: &HashMap<String, String>) -> bool {
-    summary.get(SNAPSHOT_ID).is_some_and(|named| named.parse() == Ok(id.0))
+    let named = summary.get(SNAPSHOT_ID).and_then(|named| named.parse().ok()).map(SnapshotId);
+    table::names_itself(id, named)
 }
 
 fn parse_head(summary: &HashMap<String, String>) -> Result<(CommitId, BTreeSet<LaneName>), String> {

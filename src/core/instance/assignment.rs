@@ -137,7 +137,7 @@ impl Instance {
     }
 
     pub(super) fn covered(&mut self, path: FilePath, hour: EventHour, ids: &[MessageId]) {
-        if self.live.contains(&path) {
+        if self.live.is_seen(&path) {
             self.coverage.cover(path, hour, ids);
             let evicted = self.coverage.evict_to(self.settings.hot_bytes_max);
             drop(evicted);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::core::batch::{Batch, LateRecord, Sealed, Survey};
 use crate::core::instance::*;
+use crate::core::planted::{Bug, planted};
 use crate::core::table::*;
 use crate::types::*;
 
@@ -117,6 +118,10 @@ impl InFlight {
         }
         self.attempts.retain(|a| a.sent > 0);
     }
+    /// Files that any attempt has named.
+    pub fn posted_files(&self) -> BTreeSet<FilePath> {
+        self.attempts.iter().flat_map(|a| &a.files).map(|f| f.path.clone()).collect()
+    }
     /// Commits that may have landed or may still land.
     pub fn unsettled_commits(&self) -> Vec<CommitId> {
         self.attempts.iter().map(|a| a.commit).collect()
@@ -183,6 +188,9 @@ impl Instance {
             (Answer::Prepared(files), Phase::Preparing) => {
                 if let Work::Batch(work) = &mut flight.work {
                     work.prepared = true;
+                    if planted(Bug::SeenBeforeCommit) {
+                        self.cover(&files);
+                    }
                     work.files = files;
                 }
                 self.reload(flight, out);
@@ -246,10 +254,7 @@ impl Instance {
         let lane = attempt.lanes.get(&self.settings.lane).cloned();
         match flight.work {
             Work::Batch(work) => {
-                for file in &attempt.files {
-                    self.coverage.cover(file.path.clone(), file.hour, &file.ids);
-                }
-                self.coverage.evict_to(self.settings.hot_bytes_max);
+                self.cover(&attempt.files);
                 let batch = work.sealed.batch;
                 let letters = attempt.counts.dead_lettered - batch.tombstones;
                 self.breaker.passed(now_ms, attempt.counts.consumed(), letters);
@@ -276,5 +281,12 @@ impl Instance {
             Work::Anchor => out.push(Effect::Report(Report::Anchored { snapshot })),
             Work::CreateTable => {}
         }
+    }
+
+    fn cover(&mut self, files: &[AddedFile]) {
+        for file in files {
+            self.coverage.cover(file.path.clone(), file.hour, &file.ids);
+        }
+        self.coverage.evict_to(self.settings.hot_bytes_max);
     }
 }

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::core::batch::Batch;
-use crate::core::identity::{self, EpochIdentity};
+use crate::core::batch::{Batch, Span};
+use crate::core::identity;
 use crate::core::instance::commit::{InFlight, Opening, Work};
 use crate::core::instance::*;
 use crate::core::lane::{self, Reading};
+use crate::core::planted::{Bug, planted};
 use crate::core::table::*;
 use crate::core::tripwire::{Trace, Witness};
 use crate::error::Stop;
@@ -18,6 +19,20 @@ use crate::types::*;
 pub(super) struct Fence {
     pub reason: String,
     pub partitions: BTreeSet<TopicPartition>,
+}
+
+/// Whether what is expected is what the table has: offset and greatest event time, one value.
+fn stands(table: Option<Place>, expected: Place) -> bool {
+    match table {
+        Some(table) if planted(Bug::AtLeastForEqual) => expected.next_offset >= table.next_offset,
+        Some(table) if planted(Bug::MaximaNotRewound) => expected.next_offset == table.next_offset,
+        table => table == Some(expected),
+    }
+}
+
+/// Whether a batch that starts here may go on a base that stands there.
+fn fits(table: Option<Place>, start: Place) -> bool {
+    stands(table, start) || planted(Bug::NoFence) && table.is_some()
 }
 
 impl Instance {
@@ -58,7 +73,7 @@ impl Instance {
     /// The tripwire was read before the table: on a hit the table is loaded once more before it stops, since another
     /// instance may have opened the lane in between.
     fn trip(&mut self, load: &Load, stop: Stop, out: &mut Vec<Effect>) {
-        if load.witness.is_some() && !self.tripped {
+        if load.witness.is_some() && !self.tripped && !planted(Bug::TripwireAfterTable) {
             self.tripped = true;
             return self.start_load(true, out);
         }
@@ -77,13 +92,22 @@ impl Instance {
         self.place(now_ms, &missing, lane, kafka, "assigned", out);
     }
 
-    /// Reads the own lane and takes in everything else that a load says. None: the lane is new, or there is no table.
-    pub(super) fn read_lane(&mut self, now_ms: u64, load: &Load, out: &mut Vec<Effect>) -> Result<Option<Lane>, Stop> {
+    /// What outside the table knows the lane: what the load found, and this process.
+    fn witness(&self, load: &Load) -> Option<Witness> {
+        let begun = load.table.as_ref().is_some_and(|t| t.head.is_some());
+        if planted(Bug::MissingTableSkipped) && !begun {
+            return None;
+        }
         let mut witness = load.witness.clone().unwrap_or_default();
         for topic in &self.known_topics {
             witness.add(topic.clone(), Trace::ThisProcess);
         }
-        let witness = witness.seen();
+        witness.seen()
+    }
+
+    /// Reads the own lane and takes in everything else that a load says. None: the lane is new, or there is no table.
+    pub(super) fn read_lane(&mut self, now_ms: u64, load: &Load, out: &mut Vec<Effect>) -> Result<Option<Lane>, Stop> {
+        let witness = self.witness(load);
         let Some(table) = &load.table else {
             return match witness {
                 Some(witness) => Err(stops::table_missing(&self.settings.lane, &witness)),
@@ -200,7 +224,7 @@ impl Instance {
         for topic in &self.settings.topics {
             let Some(partitions) = load.kafka.partitions.get(topic) else { return Err(stops::topic_unknown(topic)) };
             for partition in partitions.iter().map(|p| TopicPartition::new(topic.clone(), *p)) {
-                if lane.partitions.contains_key(&partition) {
+                if lane.progress(&partition).is_some() {
                     continue;
                 }
                 if known.contains(topic) {
@@ -272,7 +296,7 @@ impl Instance {
         let other_epoch: BTreeSet<TopicPartition> = batch
             .spans
             .iter()
-            .filter(|(tp, span)| span.identity != EpochIdentity::of(&tp.topic, &kafka.identity))
+            .filter(|(tp, span)| !span.identity.is_still(&tp.topic, &kafka.identity))
             .map(|(tp, _)| tp.clone())
             .collect();
         if !other_epoch.is_empty() {
@@ -283,8 +307,8 @@ impl Instance {
             .spans
             .iter()
             .filter_map(|(tp, span)| {
-                let table = lane.partitions.get(tp).map(Progress::place);
-                (table != Some(span.start)).then_some((tp, (span.start, table)))
+                let table = lane.progress(tp).map(|p| p.place());
+                (!fits(table, span.start)).then_some((tp, (span.start, table)))
             })
             .collect();
         let (tp, (ours, table)) = moved.first_key_value()?;
@@ -308,22 +332,11 @@ impl Instance {
     ) {
         let empty = BTreeMap::new();
         let flying = in_flight.map_or(&empty, |b| &b.spans);
-        let mut open_falls = false;
-        let mut moved = BTreeSet::new();
-        for (partition, owned) in self.owned.iter().filter(|(_, o)| !o.leaving) {
-            let Some(position) = &owned.position else { continue };
-            let now = EpochIdentity::of(&partition.topic, &kafka.identity);
-            let expected = self.open.spans.get(partition).map_or(position.place, |span| span.start);
-            let table = lane.partitions.get(partition).map(Progress::place);
-            let differs = !flying.contains_key(partition) && table != Some(expected);
-            if position.identity != now || differs {
-                open_falls |= self.open.spans.contains_key(partition);
-                moved.insert(partition.clone());
-            }
-        }
+        let moved = self.out_of_place(flying, lane, kafka);
         if moved.is_empty() {
             return;
         }
+        let open_falls = moved.iter().any(|tp| self.open.spans.contains_key(tp));
         let mut places: BTreeMap<TopicPartition, Option<Progress>> = BTreeMap::new();
         if open_falls {
             for partition in self.open.spans.keys().chain(self.open.idle.keys()) {
@@ -333,14 +346,37 @@ impl Instance {
                     idle: false,
                     leader_epoch: span.leader_epoch,
                 });
-                places.insert(partition.clone(), end.or_else(|| lane.partitions.get(partition).cloned()));
+                places.insert(partition.clone(), end.or_else(|| lane.progress(partition)));
             }
             self.discard_open(out);
         }
         for partition in moved.into_iter().filter(|tp| !flying.contains_key(tp)) {
-            places.insert(partition.clone(), lane.partitions.get(&partition).cloned());
+            places.insert(partition.clone(), lane.progress(&partition));
         }
         self.put(now_ms, places, kafka, "the table stands elsewhere", out);
+    }
+
+    /// Assigned partitions that stand elsewhere than the table, or were read from another topic. `flying`: compared with
+    /// the batch in flight.
+    fn out_of_place(
+        &self,
+        flying: &BTreeMap<TopicPartition, Span>,
+        lane: &Lane,
+        kafka: &KafkaView,
+    ) -> BTreeSet<TopicPartition> {
+        let differs = |partition: &TopicPartition, position: &Position| {
+            let span = self.open.spans.get(partition);
+            if planted(Bug::OnlyBatchPartitionsCompared) && span.is_none() {
+                return false;
+            }
+            let expected = span.map_or(position.place, |span| span.start);
+            let table = lane.progress(partition).map(|p| p.place());
+            let moved = !flying.contains_key(partition) && !stands(table, expected);
+            moved || !position.identity.is_still(&partition.topic, &kafka.identity)
+        };
+        let staying = self.owned.iter().filter(|(_, o)| !o.leaving);
+        let placed = staying.filter_map(|(tp, o)| o.position.as_ref().map(|position| (tp, position)));
+        placed.filter(|(tp, position)| differs(tp, position)).map(|(tp, _)| tp.clone()).collect()
     }
 
     /// Group offsets are for monitors and for the tripwire.

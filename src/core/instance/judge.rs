@@ -2,7 +2,8 @@
 
 use crate::core::batch::{LateRecord, Rest, Span};
 use crate::core::event_time::LatePolicy;
-use crate::core::instance::{Instance, commit::InFlight};
+use crate::core::instance::{Instance, Position, commit::InFlight};
+use crate::core::planted::{Bug, planted};
 use crate::types::*;
 
 /// What the core sees of a record.
@@ -38,7 +39,33 @@ pub enum Verdict {
     Malformed,
 }
 
+/// Whether an event at this offset is the next of a partition that stands at `next`. Control records and holes take
+/// offsets: whatever lies at or behind the place is.
+fn follows(next: Offset, offset: Offset) -> bool {
+    offset == next || offset > next && !planted(Bug::ContiguityDemanded)
+}
+
+/// An end that was taken for a position may lie behind records that are still to come.
+fn a_wrong_end_was_believed() -> bool {
+    planted(Bug::LogEndIsPosition) || planted(Bug::OldEpochEofBelieved)
+}
+
+/// The hours in which a record of this hour can have a copy.
+fn hours_of_key(hour: EventHour) -> impl Iterator<Item = EventHour> {
+    let neighbours = [EventHour(hour.0 - 1), EventHour(hour.0 + 1)];
+    std::iter::once(hour).chain(neighbours.into_iter().filter(|_| planted(Bug::KeyWidenedToNeighbours)))
+}
+
 impl Instance {
+    /// Whether records read under this epoch count: the partition has a place, isn't taken back, and they come next.
+    pub fn takes(&self, partition: &TopicPartition, epoch: Epoch, mut offsets: impl Iterator<Item = Offset>) -> bool {
+        let owned = self.owned.get(partition).filter(|o| o.epoch == epoch && !o.leaving);
+        let Some(position) = owned.and_then(|o| o.position.as_ref()) else { return false };
+        let mut next = position.place.next_offset;
+        let in_turn = |offset| follows(std::mem::replace(&mut next, offset + 1), offset);
+        !planted(Bug::ContiguityDemanded) || offsets.all(in_turn)
+    }
+
     /// Judges records of one partition, offsets ascending. None: they were read under an epoch that is over, drop them.
     ///
     /// # Panics
@@ -51,18 +78,19 @@ impl Instance {
         epoch: Epoch,
         records: &[RecordMeta],
     ) -> Option<Vec<Verdict>> {
-        let owned = self.owned.get(partition)?;
-        if owned.epoch != epoch || owned.leaving {
+        if !self.takes(partition, epoch, records.iter().map(|r| r.offset)) {
             return None;
         }
-        let mut position = owned.position.clone()?;
+        let mut position = self.owned.get(partition)?.position.clone()?;
         let before = position.place;
         let mut verdicts = Vec::with_capacity(records.len());
         for record in records {
             let expected = position.place.next_offset;
-            assert!(record.offset >= expected, "{partition}: offset {} delivered at position {expected}", record.offset);
-            verdicts.push(self.judge_one(record, partition, position.place.max_event_time));
-            position.place.next_offset = record.offset + 1;
+            let in_order = record.offset >= expected || a_wrong_end_was_believed();
+            assert!(in_order, "{partition}: offset {} delivered at position {expected}", record.offset);
+            let late_from = self.late_from(&position);
+            verdicts.push(self.judge_one(record, partition, late_from));
+            position.place.next_offset = expected.max(record.offset + 1);
             if let Body::Row { event_time, .. } = record.body {
                 position.place.max_event_time = position.place.max_event_time.max(Some(event_time));
             }
@@ -89,25 +117,37 @@ impl Instance {
         Some(verdicts)
     }
 
-    fn judge_one(&mut self, record: &RecordMeta, partition: &TopicPartition, max_before: Option<Micros>) -> Verdict {
+    /// The greatest event time that a record behind this position is measured by: its own partition's before it.
+    fn late_from(&self, position: &Position) -> Option<Micros> {
+        #[cfg(feature = "planted-bugs")]
+        if planted(Bug::LatenessFromWallClock) {
+            return Some(self.host_clock);
+        }
+        let own = position.place.max_event_time;
+        if planted(Bug::LatenessFromOtherPartitions) {
+            let all = self.owned.values().filter_map(|o| o.position.as_ref()?.place.max_event_time);
+            return all.max().max(own);
+        }
+        own
+    }
+
+    fn judge_one(&mut self, record: &RecordMeta, partition: &TopicPartition, late_from: Option<Micros>) -> Verdict {
         let Body::Row { id, event_time: time } = record.body else {
             self.open.counts.dead_lettered += 1;
             self.open.tombstones += u64::from(record.body == Body::Tombstone);
             return Verdict::Malformed;
         };
         let hour = EventHour::of(time);
-        let ground = self.coverage.lookup(hour, id).map(|holder| Some(holder.path.clone()));
-        if self.open.is_pending(hour, id) {
+        if hours_of_key(hour).any(|hour| self.open.is_pending(hour, id)) {
             self.open.counts.duplicate += 1;
             return Verdict::Duplicate;
         }
-        let in_flight = || self.in_flight.as_ref().and_then(InFlight::batch).is_some_and(|b| b.is_pending(hour, id));
-        if let Some(file) = ground.or_else(|| in_flight().then_some(None)) {
-            self.open.rests.push(Rest { hour, id, file });
+        if let Some(rest) = hours_of_key(hour).find_map(|hour| self.ground_of(hour, id)) {
+            self.open.rests.push(rest);
             self.open.counts.duplicate += 1;
             return Verdict::Duplicate;
         }
-        let late = self.settings.event_time.is_late(time, max_before);
+        let late = self.settings.event_time.is_late(time, late_from);
         if late && self.settings.event_time.late != LatePolicy::Admit {
             self.open.counts.late += 1;
             self.open.late.push(LateRecord { hour, id, partition: partition.clone(), offset: record.offset });
@@ -117,6 +157,15 @@ impl Instance {
         self.open.counts.written += 1;
         self.open.pending.entry(hour).or_default().insert(id);
         Verdict::Fresh { hour, late }
+    }
+
+    /// What a duplicate verdict would rest on: a covered file, or a pending id of the batch in flight.
+    fn ground_of(&self, hour: EventHour, id: MessageId) -> Option<Rest> {
+        if let Some(holder) = self.coverage.lookup(hour, id) {
+            return Some(Rest { hour, id, file: Some(holder.path.clone()) });
+        }
+        let in_flight = self.in_flight.as_ref().and_then(InFlight::batch);
+        in_flight.filter(|batch| batch.is_pending(hour, id)).map(|_| Rest { hour, id, file: None })
     }
 
     /// The partition stands at `position` now: the open batch covers everything up to there.
@@ -141,11 +190,12 @@ impl Instance {
     /// The log end was reached: offsets passed without a record (control records, holes) are progress. The event's own
     /// offset counts, since newer ends belong to records that aren't delivered yet.
     pub(super) fn end_of_partition(&mut self, now_ms: u64, partition: &TopicPartition, epoch: Epoch, offset: Offset) {
-        let Some(owned) = self.owned.get(partition).filter(|o| o.epoch == epoch && !o.leaving) else { return };
+        let counts = |of: Epoch| of == epoch || planted(Bug::OldEpochEofBelieved);
+        let Some(owned) = self.owned.get(partition).filter(|o| counts(o.epoch) && !o.leaving) else { return };
         let Some(mut position) = owned.position.clone() else { return };
         let before = position.place;
         position.at_log_end = true;
-        if offset > before.next_offset {
+        if offset > before.next_offset && follows(before.next_offset, offset) {
             position.place.next_offset = offset;
             self.progressed(now_ms, partition, before, &position);
         }

@@ -76,6 +76,24 @@ pub struct KafkaView {
     pub identity: SourceIdentity,
     /// Partition ids of the configured topics; a topic that doesn't exist is absent.
     pub partitions: BTreeMap<Topic, Vec<i32>>,
+    /// For the bug that reads them.
+    #[cfg(feature = "planted-bugs")]
+    pub group_offsets: BTreeMap<TopicPartition, Offset>,
+}
+
+impl KafkaView {
+    pub fn new(identity: SourceIdentity, partitions: BTreeMap<Topic, Vec<i32>>) -> Self {
+        let mut view = Self::default();
+        (view.identity, view.partitions) = (identity, partitions);
+        view
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    pub(super) fn or_group_offset(&self, partition: &TopicPartition, position: Offset) -> Offset {
+        use crate::core::planted::{Bug, planted};
+        let ahead = self.group_offsets.get(partition).filter(|_| planted(Bug::GroupOffsetIsTruth));
+        ahead.map_or(position, |at| position.max(*at))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -226,6 +244,8 @@ pub enum Report {
     },
     Discarded {
         commits: Vec<CommitId>,
+        /// Named in a request, so never deleted here: one that is held on its way may land yet.
+        files: BTreeSet<FilePath>,
         reason: &'static str,
     },
     Flood(Flood),

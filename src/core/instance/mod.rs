@@ -135,6 +135,9 @@ pub struct Instance {
     table_uuid: Option<u128>,
     /// Newest commit of Sluice in the table, for the metadata of mirrored offsets.
     last_commit: Option<CommitId>,
+    /// For the bug that looks at it.
+    #[cfg(feature = "planted-bugs")]
+    host_clock: Micros,
 }
 
 impl Instance {
@@ -165,6 +168,8 @@ impl Instance {
             open_number: BatchNumber(0),
             table_uuid: None,
             last_commit: None,
+            #[cfg(feature = "planted-bugs")]
+            host_clock: 0,
         }
     }
 
@@ -178,6 +183,10 @@ impl Instance {
     }
     pub fn open_batch(&self) -> (BatchNumber, &Batch) {
         (self.open_number, &self.open)
+    }
+    #[cfg(feature = "planted-bugs")]
+    pub fn host_clock(&mut self, wall_ms: i64) {
+        self.host_clock = wall_ms * 1000;
     }
     pub fn open_bytes(&mut self, bytes: u64) {
         self.open_bytes = bytes;

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::core::batch::{Batch, Settled, Survey};
+use crate::core::batch::{Batch, Settled, Span, Survey};
 use crate::core::event_time::LatePolicy;
 use crate::core::identity;
 use crate::core::instance::commit::{Attempt, InFlight, Phase, Work};
 use crate::core::instance::*;
-use crate::core::lane::{self, Lanes};
+use crate::core::lane;
 use crate::core::plan::SnapshotPlan;
+use crate::core::planted::{Bug, planted};
 use crate::core::table::*;
 use crate::error::Stop;
 use crate::types::*;
@@ -18,6 +19,9 @@ impl Instance {
     /// The base of the commit in flight has been loaded.
     pub(super) fn base_loaded(&mut self, now_ms: u64, load: Load, out: &mut Vec<Effect>) {
         let flight = self.in_flight.take().expect("a commit waits for this load");
+        if planted(Bug::LibraryRebase) && self.can_rebase(&flight, &load) {
+            return self.post_batch(flight, &load, out);
+        }
         if let Some(table) = &load.table
             && let Some((commit, snapshot)) = table.find_commit(&flight.unsettled_commits())
         {
@@ -50,7 +54,10 @@ impl Instance {
         }
         self.compare_open(now_ms, Some(batch), &lane, &load.kafka, out);
         let Work::Batch(work) = &flight.work else { unreachable!("this is a batch") };
-        let survey = work.sealed.survey(&self.live, &self.coverage);
+        let mut survey = work.sealed.survey_duplicates(&self.live, &self.coverage);
+        if flight.posts == 0 || !planted(Bug::FirstProbeKept) {
+            work.sealed.survey_pending(&mut survey, &self.live, &self.coverage);
+        }
         if survey.lookups.is_empty() {
             return self.looked_up(now_ms, flight, load, survey, out);
         }
@@ -130,24 +137,40 @@ impl Instance {
 
     pub(super) fn post_batch(&mut self, flight: InFlight, load: &Load, out: &mut Vec<Effect>) {
         let table = load.table.as_ref().expect("a batch is posted on a table");
-        let Lanes { readable: mut lanes, .. } = lane::read_all(table, self.memory.as_ref());
-        let base = self.lane_of(table).expect("read when the base was loaded");
         let Work::Batch(work) = &flight.work else { unreachable!("only batches are posted here") };
         let batch = &work.sealed.batch;
-        let lane = self.lane_after(base, batch, &load.kafka.identity);
+        let lanes = match flight.attempts.first() {
+            Some(first) if planted(Bug::LanesOfOlderBase) => first.lanes.clone(),
+            _ => self.merged_lanes(table, batch, &load.kafka.identity),
+        };
         let own = OwnChange::Ranges { ranges: batch.ranges(), counts: batch.counts };
-        lanes.insert(self.settings.lane.clone(), lane);
         let (files, counts) = (work.files.clone(), batch.counts);
         self.post(flight, table.clone(), lanes, Some(own), files, counts, out);
+    }
+
+    /// All lanes as this base has them, the own one as it stands behind the batch.
+    fn merged_lanes(&self, table: &TableView, batch: &Batch, kafka: &SourceIdentity) -> BTreeMap<LaneName, Lane> {
+        let mut lanes = lane::read_all(table, self.memory.as_ref()).readable;
+        let base = self.lane_of(table).expect("read when the base was loaded");
+        lanes.insert(self.settings.lane.clone(), self.lane_after(base, batch, kafka));
+        lanes
+    }
+
+    /// For the bug that does as libraries do, which know nothing of positions: the request as it was, on the new head.
+    fn can_rebase(&self, flight: &InFlight, load: &Load) -> bool {
+        let Some(batch) = flight.batch().filter(|_| flight.posts > 0 && flight.rejected.is_none()) else { return false };
+        let lane = load.table.as_ref().and_then(|table| self.lane_of(table));
+        lane.is_some_and(|lane| batch.spans.keys().all(|tp| lane.partitions.contains_key(tp)))
     }
 
     /// The lane as it stands behind the batch.
     fn lane_after(&self, mut lane: Lane, batch: &Batch, kafka: &SourceIdentity) -> Lane {
         for (partition, span) in &batch.spans {
-            let progress = lane.partitions.get_mut(partition).expect("compared with the lane: it has every partition");
+            let mut progress = lane.progress(partition).expect("compared with the lane: it has every partition");
             progress.next_offset = span.end.next_offset;
-            progress.max_event_time = span.end.max_event_time;
+            progress.max_event_time = self.max_event_time_after(partition, span, &progress);
             progress.leader_epoch = span.leader_epoch.or(progress.leader_epoch);
+            lane.partitions.insert(partition.clone(), progress);
         }
         for (partition, idle) in &batch.idle {
             if let Some(progress) = lane.partitions.get_mut(partition) {
@@ -158,6 +181,18 @@ impl Instance {
         lane.source = identity::recorded(&lane.source, kafka, batch.spans.keys().map(|tp| &tp.topic));
         lane.watermark = lane.advanced_watermark(self.settings.event_time.watermark_delay);
         lane
+    }
+
+    /// The one at the batch's end, not what the open batch has raised since.
+    fn max_event_time_after(&self, partition: &TopicPartition, span: &Span, before: &Progress) -> Option<Micros> {
+        if planted(Bug::MaximaNotPersisted) {
+            return before.max_event_time;
+        }
+        let read_since = self.owned.get(partition).and_then(|o| o.position.as_ref());
+        match read_since {
+            Some(position) if planted(Bug::MaximaAheadOfOffsets) => position.place.max_event_time,
+            _ => span.end.max_event_time,
+        }
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -206,12 +241,18 @@ impl Instance {
         out: &mut Vec<Effect>,
     ) {
         self.in_flight = Some(flight);
-        self.discard_all("fenced", out);
+        match planted(Bug::OpenBatchKept) {
+            false => self.discard_all("fenced", out),
+            true => self.discard_in_flight("fenced", out),
+        }
         self.fences_in_a_row += 1;
         let reason = fence.reason.clone();
         out.push(Effect::Report(Report::Fenced { reason: fence.reason, partitions: fence.partitions }));
         if self.fences_in_a_row >= 5 {
             return out.push(Effect::Stop(stops::fenced(self.fences_in_a_row, &reason)));
+        }
+        if planted(Bug::OpenBatchKept) {
+            return self.compare_open(now_ms, None, lane, kafka, out);
         }
         let all = self.owned.iter().filter(|(_, o)| o.position.is_some()).map(|(tp, _)| tp.clone()).collect();
         self.place(now_ms, &all, lane, kafka, &reason, out);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::identity::EpochIdentity;
 use crate::core::instance::{Due, Effect, Instance, KafkaView, Position, Report};
+use crate::core::planted::{Bug, planted};
 use crate::core::table::*;
 use crate::types::*;
 
@@ -20,7 +21,7 @@ impl Instance {
         out: &mut Vec<Effect>,
     ) {
         let places: BTreeMap<TopicPartition, Option<Progress>> =
-            partitions.iter().map(|tp| (tp.clone(), lane.partitions.get(tp).cloned())).collect();
+            partitions.iter().map(|tp| (tp.clone(), lane.progress(tp))).collect();
         self.put(now_ms, places, kafka, reason, out);
     }
 
@@ -42,7 +43,7 @@ impl Instance {
             let epoch = self.epoch();
             let identity = EpochIdentity::of(&partition.topic, &kafka.identity);
             let position = progress.map(|p| Position {
-                place: p.place(),
+                place: self.place_at(&partition, &p),
                 leader_epoch: p.leader_epoch,
                 identity,
                 idle: p.idle,
@@ -52,7 +53,10 @@ impl Instance {
             if let Some(position) = &position {
                 reported.insert(partition.clone(), position.place);
             }
-            starts.push((partition.clone(), epoch, position.as_ref().map(|p| p.place.next_offset)));
+            let at = position.as_ref().map(|p| p.place.next_offset);
+            #[cfg(feature = "planted-bugs")]
+            let at = at.map(|at| kafka.or_group_offset(&partition, at));
+            starts.push((partition.clone(), epoch, at));
             let owned = self.owned.get_mut(&partition).expect("checked above");
             owned.epoch = epoch;
             owned.position = position;
@@ -61,6 +65,16 @@ impl Instance {
         if !reported.is_empty() {
             out.push(Effect::Report(Report::Repositioned { partitions: reported, reason: reason.into() }));
         }
+    }
+
+    /// Offset and greatest event time go back together.
+    fn place_at(&self, partition: &TopicPartition, progress: &Progress) -> Place {
+        let before = self.owned.get(partition).and_then(|o| o.position.as_ref()).map(|p| p.place);
+        let mut place = progress.place();
+        if planted(Bug::MaximaNotRewound) {
+            place.max_event_time = place.max_event_time.max(before.and_then(|b| b.max_event_time));
+        }
+        place
     }
 
     /// Newly assigned partitions are started by the answer to their assignment, all others by a reposition.
@@ -81,14 +95,22 @@ impl Instance {
 
     /// Drops everything uncommitted. Positions are still to be taken from the table.
     pub(super) fn discard_all(&mut self, reason: &'static str, out: &mut Vec<Effect>) {
+        self.discard_in_flight(reason, out);
+        self.discard_open(out);
+    }
+
+    pub(super) fn discard_in_flight(&mut self, reason: &'static str, out: &mut Vec<Effect>) {
         if let Some(in_flight) = self.in_flight.take() {
             let commits = in_flight.unsettled_commits();
+            if planted(Bug::DiscardedIdSettles) {
+                self.next_commit -= commits.len() as u64;
+            }
             if !commits.is_empty() {
-                out.push(Effect::Report(Report::Discarded { commits, reason }));
+                let files = in_flight.posted_files();
+                out.push(Effect::Report(Report::Discarded { commits, files, reason }));
             }
             out.extend(in_flight.batch_number().map(Effect::Forget));
         }
-        self.discard_open(out);
     }
 
     pub(super) fn discard_open(&mut self, out: &mut Vec<Effect>) {

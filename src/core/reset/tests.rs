@@ -132,6 +132,18 @@ fn a_recreated_topic_is_reset_whole_or_not_at_all() {
     assert_eq!(plan.lane.partitions[&tp(A0)], Progress::opened_at(120));
 }
 
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn a_planted_bug_resets_a_recreated_topic_in_part() {
+    crate::core::planted::plant(Some(Bug::PartialResetAccepted));
+    let s = Setting { identity: identity("k", 9, 2), ..Setting::new() };
+    let plan = s.plan(Reading::Stands(&s.lane), "a:0", Target::Earliest);
+    crate::core::planted::plant(None);
+    let lane = plan.expect("accepted").lane;
+    assert_eq!(lane.source.topics[&Topic::from("a")], id(9));
+    assert_eq!(lane.partitions[&tp(A1)], s.lane.partitions[&tp(A1)], "the old topic's offset in the new topic");
+}
+
 #[test]
 fn a_recreated_topic_with_fewer_partitions_leaves_the_gone_ones_at_0() {
     let mut s = Setting { identity: identity("k", 9, 2), ..Setting::new() };

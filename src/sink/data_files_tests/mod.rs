@@ -178,7 +178,7 @@ fn read_back(content: Bytes) -> RecordBatch {
 }
 
 async fn written(files: &GoldFiles, ids: &[String]) -> WrittenFile {
-    let mut written = files.write(HOUR, SEALED, batches(ids, HOUR)).await.unwrap();
+    let mut written = files.write(HOUR, &uuid::Uuid::new_v4().to_string(), SEALED, batches(ids, HOUR)).await.unwrap();
     assert_eq!(written.len(), 1);
     written.pop().unwrap()
 }

@@ -131,7 +131,7 @@ async fn the_manifest_entry_says_what_icebergs_own_writer_would_say() {
 async fn a_file_is_closed_when_it_has_grown_to_the_tables_size() {
     let (store, files) = gold_files(&[(gold::TARGET_FILE_SIZE, "300000")]);
     let ids = uuids(1, 20_000);
-    let written = files.write(HOUR, SEALED, batches(&ids, HOUR)).await.unwrap();
+    let written = files.write(HOUR, "w", SEALED, batches(&ids, HOUR)).await.unwrap();
     assert!(written.len() >= 3, "{} files", written.len());
     assert_eq!(written.iter().map(|f| f.path.as_ref()).collect::<BTreeSet<_>>().len(), written.len());
     assert_eq!(written.iter().map(|f| f.rows).sum::<u64>(), 20_000);
@@ -147,14 +147,14 @@ async fn a_file_is_closed_when_it_has_grown_to_the_tables_size() {
 async fn one_batch_of_many_rows_is_rolled_too() {
     let (_, files) = gold_files(&[(gold::TARGET_FILE_SIZE, "300000")]);
     let ids = uuids(1, 40_000);
-    let written = files.write(HOUR, SEALED, vec![rows(&ids, HOUR)]).await.unwrap();
+    let written = files.write(HOUR, "w", SEALED, vec![rows(&ids, HOUR)]).await.unwrap();
     assert_eq!(written.iter().map(|f| f.rows).collect::<Vec<_>>(), [16_384, 16_384, 7_232]);
 }
 
 #[tokio::test]
 async fn no_rows_make_no_file() {
     let (store, files) = gold_files(&[]);
-    assert!(files.write(HOUR, SEALED, vec![rows(&[], HOUR)]).await.unwrap().is_empty());
+    assert!(files.write(HOUR, "w", SEALED, vec![rows(&[], HOUR)]).await.unwrap().is_empty());
     assert!(store.objects.lock().unwrap().is_empty());
 }
 
@@ -166,7 +166,7 @@ async fn rows_of_another_hour_or_without_an_id_are_never_written() {
     columns[0] = Arc::new(StringArray::from(vec![Some("a"), None, Some("b"), Some("c"), Some("d")]));
     let without_id = RecordBatch::try_new(rows(&uuids(1, 5), HOUR).schema(), columns).unwrap();
     for (bad, says) in [(other, "rows of 2026-01-04T00Z have event times from"), (without_id, "message_id")] {
-        match files.write(HOUR, SEALED, vec![bad]).await {
+        match files.write(HOUR, "w", SEALED, vec![bad]).await {
             Err(PortError::Stop(stop)) => {
                 assert_eq!(stop.exit, Exit::Internal);
                 assert!(stop.what.contains(says), "{}", stop.what);
@@ -181,7 +181,7 @@ async fn rows_of_another_hour_or_without_an_id_are_never_written() {
 async fn a_full_disk_is_waited_for() {
     let (store, files) = gold_files(&[]);
     store.fail([Fault::Unavailable]);
-    let answer = files.write(HOUR, SEALED, batches(&uuids(1, 5), HOUR)).await;
+    let answer = files.write(HOUR, "w", SEALED, batches(&uuids(1, 5), HOUR)).await;
     assert!(matches!(answer, Err(PortError::Down(Down { dependency: "object store", .. }))), "{answer:?}");
     assert_eq!(written(&files, &uuids(1, 5)).await.rows, 5);
 }
@@ -210,7 +210,7 @@ async fn another_engine_finds_every_committed_row_by_filters_that_prune_files() 
     let hours = [HOUR, EventHour(HOUR.0 + 1), EventHour(HOUR.0 + 30)];
     let mut written = Vec::new();
     for (seed, hour) in hours.iter().enumerate() {
-        written.extend(files.write(*hour, SEALED, batches(&uuids(seed as u64, 500), *hour)).await.unwrap());
+        written.extend(files.write(*hour, "w", SEALED, batches(&uuids(seed as u64, 500), *hour)).await.unwrap());
     }
     world.commit(&batch(1, "g", 1_500, 1_500), &written).await;
 

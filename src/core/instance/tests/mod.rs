@@ -5,6 +5,10 @@ mod driver;
 mod node;
 mod operator;
 mod oracle;
+#[cfg(feature = "planted-bugs")]
+mod planted;
+#[cfg(feature = "planted-bugs")]
+mod planted_decisions;
 mod world;
 
 use driver::{Driver, Faults, Told};

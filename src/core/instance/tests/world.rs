@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::core::batch::LateRecord;
 use crate::core::instance::*;
-use crate::core::plan::SnapshotPlan;
+use crate::core::plan::{Reference, SnapshotPlan, required_references};
 use crate::core::table::*;
 use crate::core::tripwire::{Trace, Witness};
 use crate::core::{retire, rollback};
@@ -118,7 +118,11 @@ impl World {
 
     /// The catalog takes or refuses a request.
     pub fn land(&mut self, request: &Request) -> Option<SnapshotId> {
-        if self.head != request.base_head || self.tag != request.base_tag {
+        let as_it_was = |reference: &Reference| match reference {
+            Reference::Main => self.head == request.base_head,
+            Reference::Tag => self.tag == request.base_tag,
+        };
+        if !required_references().iter().all(as_it_was) {
             return None;
         }
         let plan = &request.plan;
@@ -140,7 +144,7 @@ impl World {
         ghost.live.extend(request.files.iter().cloned());
         let snapshot = self.push_snapshot(Some(keys), ghost);
         self.tag = Some(snapshot);
-        for (name, lane) in &plan.lanes {
+        for (name, lane) in plan.properties() {
             let property = LaneProperty { lane: lane.clone(), commit_id: plan.commit_id, snapshot };
             self.properties.insert(name.clone(), Ok(property));
         }
@@ -384,7 +388,7 @@ impl World {
             partitions.entry(tp.topic.clone()).or_default().push(tp.partition);
         }
         let identity = SourceIdentity { cluster_id: Some("c".into()), topics: self.topic_ids.clone() };
-        KafkaView { identity, partitions }
+        KafkaView::new(identity, partitions)
     }
 
     fn witness(&self) -> Option<Witness> {
