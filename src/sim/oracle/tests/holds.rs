@@ -95,6 +95,18 @@ fn a_reset_to_a_recreated_topic_begins_on_its_log() {
 }
 
 #[test]
+fn a_reset_forward_in_a_recreated_topic_keeps_no_event_time() {
+    let mut s = Story::new(Drop);
+    let a = s.trade(T0, "a", 100);
+    s.open("g", &[(T0, 0)]);
+    s.commit().batch("g", &[(T0, 0, 1, 100)], [1, 0, 0, 0]).add("f1", &[a]).land().unwrap();
+    let mut reset = s.commit().reset("g", &[(T0, Some(1), 1)]);
+    reset.lanes.get_mut("g").unwrap().ids.insert("t", "T-new".into());
+    let times = r#"{"t":{"0":null},"idle":{}}"#;
+    reset.bend("sluice.event-time.g", Some(times)).bend("sluice.watermark.g", None).land().unwrap();
+}
+
+#[test]
 fn a_topic_whose_id_the_broker_does_not_tell() {
     let mut s = Story::new(Admit);
     let a = s.trade(T0, "a", 10);
