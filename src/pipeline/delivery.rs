@@ -114,9 +114,12 @@ impl Pipeline {
         });
     }
 
+    fn is_current(&self, partition: &TopicPartition, epoch: Epoch) -> bool {
+        self.core.owned().get(partition).is_some_and(|o| o.epoch == epoch && o.position.is_some())
+    }
+
     pub(super) fn judge_chunk(&mut self, partition: TopicPartition, epoch: Epoch, chunk: RecordChunk) {
-        let current = self.core.owned().get(&partition).is_some_and(|o| o.epoch == epoch && o.position.is_some());
-        if !current {
+        if !self.is_current(&partition, epoch) {
             return;
         }
         let ids = schema_ids(&chunk);
@@ -126,7 +129,7 @@ impl Pipeline {
             Some(Ok(plans)) => self.judge_with(partition, epoch, chunk, &plans),
             Some(Err(error)) => self.wait_for_schema(partition, epoch, chunk, error),
             None => {
-                self.inbox.block(&partition);
+                self.inbox.block(&partition, epoch);
                 self.resolving.spawn(async move {
                     let plans = resolve.await;
                     (partition, epoch, chunk, plans)
@@ -158,8 +161,10 @@ impl Pipeline {
     }
 
     pub(super) fn resolved(&mut self, (partition, epoch, chunk, plans): Resolved) {
-        self.inbox.unblock(&partition);
+        self.inbox.unblock(&partition, epoch);
         match plans {
+            // another chunk of the partition may be the one that waits now
+            _ if !self.is_current(&partition, epoch) => {}
             Ok(plans) => {
                 self.ports.health.up("schema registry");
                 self.judge_with(partition, epoch, chunk, &plans);
@@ -174,7 +179,7 @@ impl Pipeline {
             PortError::Stop(stop) => self.end = Some(Err(stop)),
             PortError::Down(down) => {
                 self.ports.health.down(&down);
-                self.inbox.block(&partition);
+                self.inbox.block(&partition, epoch);
                 let (plans, ids) = (self.plans.clone(), schema_ids(&chunk));
                 self.resolving.spawn(async move {
                     tokio::time::sleep(Duration::from_secs(1)).await;

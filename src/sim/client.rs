@@ -18,6 +18,7 @@ use crate::source::consumer::assignment::{Assignment, FetchAt, Outcome, Protocol
 use crate::source::consumer::reading::OutOfRange;
 use crate::types::*;
 
+#[derive(Debug)]
 enum Command {
     Assign(Vec<(TopicPartition, Epoch, StartAt)>),
     Unassign,
@@ -227,6 +228,9 @@ impl Client {
     }
 
     fn obey(&mut self, world: &mut World, command: Command) {
+        if !matches!(command, Command::Mirror(..)) {
+            world.note(|| format!("slot {}: {command:?}", self.life.slot));
+        }
         let outcome = match command {
             Command::Assign(answer) => self.assignment.assign(answer, self.protocol),
             Command::Unassign => self.assignment.unassign(self.protocol),
@@ -345,6 +349,7 @@ impl Client {
                     let Some((epoch, _)) = admitted.first().copied() else { continue };
                     let offsets: Vec<Offset> = admitted.into_iter().map(|(_, o)| o).collect();
                     let chunk = world.kafka.chunk(&tp, &offsets);
+                    world.note(|| format!("slot {} reads {tp} {offsets:?} in {epoch:?}", self.life.slot));
                     self.tell(SourceEvent::Records { partition: tp, epoch, chunk });
                 }
                 Queued::End(offset) => {

@@ -16,8 +16,6 @@ pub struct Lake {
     /// Every snapshot that ever was.
     pub landed: BTreeMap<SnapshotId, Landed>,
     pub files: BTreeMap<FilePath, Arc<Vec<Row>>>,
-    /// Files that were removed from the store.
-    pub removed: BTreeSet<FilePath>,
     /// Snapshots that the table no longer has.
     pub expired: BTreeSet<SnapshotId>,
     /// Heads in the order in which they became head.
@@ -77,12 +75,12 @@ impl Lake {
     }
 
     pub fn rows(&self, path: &str) -> Option<&Arc<Vec<Row>>> {
-        self.files.get(path).filter(|_| !self.removed.contains(path))
+        self.files.get(path)
     }
 
     /// Rows of live files.
     pub fn live_keys(&self) -> BTreeSet<Key> {
-        self.live().iter().flat_map(|path| self.files[path].iter().map(Row::key)).collect()
+        self.live().iter().filter_map(|path| self.files.get(path)).flat_map(|rows| rows.iter().map(Row::key)).collect()
     }
 
     pub fn view(&mut self) -> Option<TableView> {
@@ -90,7 +88,8 @@ impl Lake {
         let live = match table.head {
             None => Arc::default(),
             Some(head) => self.views.entry(head).or_insert_with(|| {
-                let files = self.landed[&head].live.iter().map(|path| live_file(path, &self.files[path]));
+                let files = self.landed[&head].live.iter();
+                let files = files.filter_map(|path| Some(live_file(path, self.files.get(path)?)));
                 Arc::new(files.collect())
             }).clone(),
         };
@@ -222,7 +221,7 @@ impl Lake {
             let of_tag: BTreeSet<FilePath> = tag.into_iter().flat_map(|t| self.landed[&t].live.iter().cloned()).collect();
             let of_gone = gone.iter().flat_map(|id| self.landed[id].live.iter());
             let unused: Vec<FilePath> = of_gone.filter(|p| !live.contains(*p) && !of_tag.contains(*p)).cloned().collect();
-            self.removed.extend(unused);
+            unused.iter().for_each(|path| drop(self.files.remove(path)));
         }
     }
 

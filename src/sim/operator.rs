@@ -52,6 +52,8 @@ pub async fn with_lane_stopped(shared: &Shared, lane: usize, act: impl FnOnce(&m
 }
 
 pub async fn with_lanes_stopped(shared: &Shared, lanes: &[usize], act: impl FnOnce(&mut World)) {
+    let turn = shared.lock().operator.clone();
+    let _turn = turn.lock().await;
     let slots: Vec<usize> = lanes.iter().flat_map(|lane| slots(&shared.lock(), *lane)).collect();
     for slot in &slots {
         let mut world = shared.lock();

@@ -298,7 +298,7 @@ impl DataFiles for SimPorts {
     #[cfg(feature = "planted-bugs")]
     async fn delete(&self, path: &str) -> Result<(), PortError> {
         self.0.set_out(Dependency::Store, "object store", "deleting a data file").await?;
-        self.0.act(|world| world.lake.removed.insert(path.into())).await;
+        self.0.act(|world| world.lake.files.remove(path)).await;
         Ok(())
     }
 }

@@ -80,6 +80,7 @@ fn world(scenario: &Scenario, keep_lines: bool) -> World {
         configured: from_start.collect(),
         outages: BTreeMap::new(),
         truncated: BTreeSet::new(),
+        operator: Arc::default(),
         stops: Vec::new(),
         healed: false,
         chance: Chance::of(scenario.seed, "world"),

@@ -82,6 +82,8 @@ pub struct World {
     pub outages: BTreeMap<Dependency, u64>,
     /// Partitions that lost records to a truncation: nobody writes to them before the operator has looked.
     pub truncated: BTreeSet<TopicPartition>,
+    /// The operator does one thing after the other.
+    pub operator: Arc<tokio::sync::Mutex<()>>,
     /// Stops that wait for the operator, by lane.
     pub stops: Vec<(usize, Stop)>,
     pub healed: bool,

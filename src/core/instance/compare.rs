@@ -340,13 +340,7 @@ impl Instance {
         let mut places: BTreeMap<TopicPartition, Option<Progress>> = BTreeMap::new();
         if open_falls {
             for partition in self.open.spans.keys().chain(self.open.idle.keys()) {
-                let end = flying.get(partition).map(|span| Progress {
-                    next_offset: span.end.next_offset,
-                    max_event_time: span.end.max_event_time,
-                    idle: false,
-                    leader_epoch: span.leader_epoch,
-                });
-                places.insert(partition.clone(), end.or_else(|| lane.progress(partition)));
+                places.insert(partition.clone(), behind(in_flight, partition, lane));
             }
             self.discard_open(out);
         }
@@ -392,5 +386,21 @@ impl Instance {
             let commit = commit.or(self.last_commit);
             out.push(Effect::Mirror { offsets, table, commit });
         }
+    }
+}
+
+/// Where a partition stands once the batch in flight is committed, if it is in there; else where the table has it.
+fn behind(in_flight: Option<&Batch>, partition: &TopicPartition, lane: &Lane) -> Option<Progress> {
+    let in_table = lane.progress(partition);
+    let Some(batch) = in_flight else { return in_table };
+    let idle = batch.idle.get(partition).copied().or(in_table.as_ref().map(|p| p.idle)).unwrap_or(false);
+    match batch.spans.get(partition) {
+        Some(span) => Some(Progress {
+            next_offset: span.end.next_offset,
+            max_event_time: span.end.max_event_time,
+            idle,
+            leader_epoch: span.leader_epoch,
+        }),
+        None => in_table.map(|progress| Progress { idle, ..progress }),
     }
 }
