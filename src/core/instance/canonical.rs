@@ -47,7 +47,8 @@ impl Instance {
         Renamed { tickets: self.rename_tickets(), epochs: self.rename_epochs(), batches: self.rename_batches() }
     }
 
-    fn settle_times(&mut self, now_ms: u64) {
+    /// Every time that was noted is now: nothing is due.
+    pub fn settle_times(&mut self, now_ms: u64) {
         let settle = |time: &mut Option<u64>| *time = time.map(|_| now_ms);
         settle(&mut self.last_load_ms);
         settle(&mut self.needs_anchor_since_ms);

@@ -73,16 +73,17 @@ impl<T: Hash + Clone> Printed<T> {
 
 /// 128 bits of SHA-256 over everything that `value` hashes.
 fn print<T: Hash>(value: &T) -> u128 {
-    let mut bytes = Bytes(Sha256::new());
+    let mut bytes = Bytes(Vec::with_capacity(4096));
     value.hash(&mut bytes);
-    u128::from_be_bytes(bytes.0.finalize()[..16].try_into().expect("SHA-256 has 32 bytes"))
+    u128::from_be_bytes(Sha256::digest(&bytes.0)[..16].try_into().expect("SHA-256 has 32 bytes"))
 }
 
-struct Bytes(Sha256);
+/// Gathered first: most values are a few bytes, and each update of a hash costs more than that.
+struct Bytes(Vec<u8>);
 
 impl Hasher for Bytes {
     fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        self.0.extend_from_slice(bytes);
     }
     fn finish(&self) -> u64 {
         unreachable!("prints have 128 bits")
@@ -198,7 +199,7 @@ impl State {
             }
             request.reprint();
         }
-        requests.sort_by_key(Printed::print);
+        requests.sort_by_key(|r| (r.waits, r.print()));
         requests.dedup_by_key(|r| r.print());
         self.requests = requests;
     }

@@ -27,7 +27,7 @@ pub fn tp(partition: usize) -> TopicPartition {
 #[derive(Clone)]
 pub struct State {
     pub table: Printed<Table>,
-    /// On their way to the catalog, in the order of their prints.
+    /// On their way to the catalog: those that nobody waits for first, then by who waits.
     pub requests: Vec<Printed<Request>>,
     pub processes: Vec<Printed<Process>>,
     pub group: Group,

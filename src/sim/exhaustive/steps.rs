@@ -26,16 +26,20 @@ pub type Stepped = (State, BTreeSet<&'static str>);
 
 impl State {
     pub fn after(&self, bounds: &Bounds, choice: Choice) -> Result<Stepped, Violation> {
+        let mut step = self.taken(bounds, choice)?;
+        step.state.canonicalize(bounds, &step.stepped);
+        Ok((step.state, step.happened))
+    }
+
+    /// The same under the names that the step gave.
+    pub fn taken<'a>(&self, bounds: &'a Bounds, choice: Choice) -> Result<Step<'a>, Violation> {
         let (stepped, happened) = (BTreeSet::new(), BTreeSet::new());
         let mut step = Step { bounds, state: self.clone(), stepped, happened, violation: None };
         step.take(choice);
         step.refuse_what_cannot_land();
-        match step.violation {
+        match step.violation.take() {
             Some(violation) => Err(violation),
-            None => {
-                step.state.canonicalize(bounds, &step.stepped);
-                Ok((step.state, step.happened))
-            }
+            None => Ok(step),
         }
     }
 }
