@@ -18,6 +18,7 @@ fn telemetry() -> Telemetry {
         board: Arc::new(Board::default()),
         account: Arc::new(Account::default()),
         budget: Budget::of(512 << 20).expect("a usual amount"),
+        resident: || None,
     }
 }
 
@@ -30,7 +31,7 @@ fn assert_shown(telemetry: &Telemetry, lines: &[&str]) {
 
 #[tokio::test]
 async fn each_lookup_in_a_file_counts_once_under_the_tier_that_answered_it() {
-    let (ports, _folder) = ports(FakeStore { path: "cached", ids: vec![(MessageId(3), HOUR)] });
+    let ports = ports(FakeStore { path: "cached", ids: vec![(MessageId(3), HOUR)] });
     let telemetry = telemetry();
     let lookups = vec![lookup("cached", &[3, 4]), lookup("other", &[5, 15, 20, 21, 22])];
     let found = ports.probe(&SealedRows::default(), lookups, &telemetry.metrics.dedup).await.unwrap().unwrap();
@@ -49,7 +50,7 @@ async fn each_lookup_in_a_file_counts_once_under_the_tier_that_answered_it() {
 
 #[tokio::test]
 async fn a_phase_takes_as_long_as_the_pipelines_clock_says() {
-    let (ports, _folder) = ports(FakeStore { path: "", ids: vec![] });
+    let ports = ports(FakeStore { path: "", ids: vec![] });
     let telemetry = telemetry();
     let clock = &*ports.clock;
     // the clock goes on by a millisecond whenever it is read

@@ -1,17 +1,16 @@
 //! Ports without anything behind them, for tests of single steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 
-use crate::core::plan::SnapshotPlan;
+use crate::core::plan::{RollBackPlan, SnapshotPlan};
 use crate::core::table::{LiveFile, SourceIdentity, TableView};
 use crate::pipeline::{Health, Ports};
 use crate::ports::*;
-use crate::state::dir::StateDir;
 use crate::types::*;
 
 pub fn tp(topic: &str, partition: i32) -> TopicPartition {
@@ -36,6 +35,9 @@ impl SourceAdmin for FakeKafka {
     }
     async fn partitions(&self, topics: &[Topic]) -> Result<BTreeMap<Topic, Vec<i32>>, PortError> {
         Ok(topics.iter().map(|topic| (topic.clone(), vec![0, 1])).collect())
+    }
+    async fn compacted(&self, _: &[Topic]) -> Result<BTreeSet<Topic>, PortError> {
+        Ok(BTreeSet::new())
     }
     async fn log_offsets(&self, at: &[(TopicPartition, LogEdge)]) -> Result<BTreeMap<TopicPartition, LogOffset>, PortError> {
         let offset = |edge: &LogEdge| match edge {
@@ -98,11 +100,14 @@ impl Table for Nothing {
     async fn commit(&self, _: &TableView, _: &SnapshotPlan, _: &[WrittenFile]) -> Outcome {
         Outcome::NotSent("there is no catalog".into())
     }
+    async fn roll_back(&self, _: &TableView, _: &RollBackPlan) -> Outcome {
+        Outcome::NotSent("there is no catalog".into())
+    }
 }
 
 #[async_trait]
 impl DataFiles for Nothing {
-    async fn write(&self, _: EventHour, _: Micros, _: Vec<RecordBatch>) -> Result<Vec<WrittenFile>, PortError> {
+    async fn write(&self, _: EventHour, _: &str, _: Micros, _: Vec<RecordBatch>) -> Result<Vec<WrittenFile>, PortError> {
         Ok(vec![])
     }
     async fn probe(&self, _: &LiveFile, _: EventHour, ids: &[ProbeId]) -> Result<Probed, PortError> {
@@ -115,6 +120,10 @@ impl DataFiles for Nothing {
     async fn exists(&self, _: &str) -> Result<bool, PortError> {
         Ok(true)
     }
+    #[cfg(feature = "planted-bugs")]
+    async fn delete(&self, _: &str) -> Result<(), PortError> {
+        Ok(())
+    }
 }
 
 /// Has the ids of one file.
@@ -123,13 +132,23 @@ pub struct FakeStore {
     pub ids: Vec<(MessageId, EventHour)>,
 }
 
+#[async_trait]
 impl DedupStore for FakeStore {
-    fn use_table(&self, _: u128) {}
-    fn get(&self, path: &str) -> Option<Vec<(MessageId, EventHour)>> {
-        (path == self.path).then(|| self.ids.clone())
+    async fn use_table(&self, _: u128) {}
+    async fn get(&self, path: &FilePath) -> Option<FileIds> {
+        (**path == *self.path).then(|| self.ids.clone())
     }
-    fn put(&self, _: &str, _: &[(MessageId, EventHour)]) {}
-    fn sweep(&self, _: &dyn Fn(&str) -> bool) {}
+    async fn put(&self, _: &FilePath, _: FileIds) {}
+    async fn sweep(&self, _: Keep) {}
+}
+
+#[async_trait]
+impl Notes for Nothing {
+    async fn known(&self) -> Option<Known> {
+        None
+    }
+    async fn remember(&self, _: Known) {}
+    async fn clear_stop(&self) {}
 }
 
 impl Random for Nothing {
@@ -141,11 +160,9 @@ impl Random for Nothing {
     }
 }
 
-/// All of them, and the folder that must outlive them.
-pub fn ports(store: FakeStore) -> (Ports, tempfile::TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
+pub fn ports(store: FakeStore) -> Ports {
     let clock: Arc<dyn Clock> = Arc::new(FakeClock::default());
-    let ports = Ports {
+    Ports {
         admin: Arc::new(FakeKafka::default()),
         letters: Arc::new(Nothing),
         table: Arc::new(Nothing),
@@ -153,8 +170,7 @@ pub fn ports(store: FakeStore) -> (Ports, tempfile::TempDir) {
         store: Arc::new(store),
         clock: clock.clone(),
         random: Arc::new(Nothing),
-        state: Arc::new(StateDir::open(folder.path().join("state")).expect("a new folder")),
+        notes: Arc::new(Nothing),
         health: Arc::new(Health::new(clock)),
-    };
-    (ports, folder)
+    }
 }

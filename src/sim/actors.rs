@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::core::table::LaneName;
 use crate::core::{retire, rollback};
-use crate::sim::history::{Row, RecordKind};
+use crate::sim::history::{RecordKind, Row};
 use crate::sim::operator;
 use crate::sim::scenario::{Action, Dependency};
 use crate::sim::world::{Shared, World};

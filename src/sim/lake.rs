@@ -87,11 +87,15 @@ impl Lake {
         let table = self.table.as_ref()?;
         let live = match table.head {
             None => Arc::default(),
-            Some(head) => self.views.entry(head).or_insert_with(|| {
-                let files = self.landed[&head].live.iter();
-                let files = files.filter_map(|path| Some(live_file(path, self.files.get(path)?)));
-                Arc::new(files.collect())
-            }).clone(),
+            Some(head) => self
+                .views
+                .entry(head)
+                .or_insert_with(|| {
+                    let files = self.landed[&head].live.iter();
+                    let files = files.filter_map(|path| Some(live_file(path, self.files.get(path)?)));
+                    Arc::new(files.collect())
+                })
+                .clone(),
         };
         Some(TableView {
             uuid: table.uuid,

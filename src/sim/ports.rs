@@ -101,12 +101,13 @@ fn edge_of(world: &World, tp: &TopicPartition, edge: LogEdge) -> Option<LogOffse
 impl DeadLetters for SimPorts {
     async fn send(&self, letters: &[Letter]) -> Result<(), PortError> {
         self.0.set_out(Dependency::Letters, "dead-letter topic", "sending letters").await?;
-        self.0.act(|world| {
-            let serials: Vec<Serial> =
-                letters.iter().filter_map(|l| world.kafka.serial_at(&l.partition, l.offset)).collect();
-            world.letters.extend(serials);
-        })
-        .await;
+        self.0
+            .act(|world| {
+                let serials: Vec<Serial> =
+                    letters.iter().filter_map(|l| world.kafka.serial_at(&l.partition, l.offset)).collect();
+                world.letters.extend(serials);
+            })
+            .await;
         self.0.acknowledged("letters acknowledged").await;
         Ok(())
     }
@@ -207,11 +208,12 @@ impl Table for SimPorts {
 
     async fn create(&self) -> Result<(), PortError> {
         self.0.set_out(Dependency::Catalog, "catalog", "creating the table").await?;
-        self.0.act(|world| {
-            world.note(|| format!("slot {} creates the table", self.0.slot));
-            world.lake.create();
-        })
-        .await;
+        self.0
+            .act(|world| {
+                world.note(|| format!("slot {} creates the table", self.0.slot));
+                world.lake.create();
+            })
+            .await;
         self.0.acknowledged("table created").await;
         Ok(())
     }
@@ -222,12 +224,13 @@ impl Table for SimPorts {
         if let Err(down) = self.0.set_out(Dependency::Catalog, "catalog", "posting a commit").await {
             return Outcome::NotSent(down.reason);
         }
-        self.0.act(|world| {
-            let told = matches!(fate, Fate::Answered | Fate::NotSent | Fate::Rejected);
-            world.stats.ambiguous += u64::from(!told);
-            world.stats.faults += u64::from(!matches!(fate, Fate::Answered));
-        })
-        .await;
+        self.0
+            .act(|world| {
+                let told = matches!(fate, Fate::Answered | Fate::NotSent | Fate::Rejected);
+                world.stats.ambiguous += u64::from(!told);
+                world.stats.faults += u64::from(!matches!(fate, Fate::Answered));
+            })
+            .await;
         let landed = match fate {
             Fate::NotSent => return Outcome::NotSent("the connection was refused".into()),
             Fate::Rejected => return Outcome::Rejected { status: 400, text: "no".into() },
@@ -355,12 +358,13 @@ impl DedupStore for SimPorts {
         let corrupt = self.0.world.lock().rates().cache_corrupt;
         let corrupt = self.0.draw(|c| c.happens(corrupt));
         let uuid = self.uuid();
-        self.0.act(|world| {
-            let ids = &world.slots[self.0.slot].ids;
-            let held = ids.iter().find(|(table, p, _)| Some(*table) == uuid && p == path && !corrupt);
-            held.map(|(_, _, ids)| ids.clone())
-        })
-        .await
+        self.0
+            .act(|world| {
+                let ids = &world.slots[self.0.slot].ids;
+                let held = ids.iter().find(|(table, p, _)| Some(*table) == uuid && p == path && !corrupt);
+                held.map(|(_, _, ids)| ids.clone())
+            })
+            .await
     }
 
     async fn put(&self, path: &FilePath, ids: FileIds) {

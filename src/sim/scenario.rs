@@ -40,36 +40,98 @@ pub struct Rates {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Action {
     Produce(Production),
-    AddPartition { topic: usize },
+    AddPartition {
+        topic: usize,
+    },
     /// A topic joins the configuration of lane 0.
-    JoinTopic { topic: usize },
+    JoinTopic {
+        topic: usize,
+    },
     /// The log begins later: at the newest stable record less `keep`.
-    Retain { topic: usize, partition: i32, keep: u64 },
+    Retain {
+        topic: usize,
+        partition: i32,
+        keep: u64,
+    },
     /// An unclean leader election takes the newest records.
-    Truncate { topic: usize, partition: i32, records: u64 },
-    Recreate { topic: usize },
-    Kill { slot: usize },
-    Terminate { slot: usize },
-    Freeze { slot: usize, ms: u64 },
-    LoseAssignment { slot: usize },
-    Outage { of: Dependency, ms: u64 },
-    ClockJump { slot: usize, ms: i64 },
-    StateLost { slot: usize },
+    Truncate {
+        topic: usize,
+        partition: i32,
+        records: u64,
+    },
+    Recreate {
+        topic: usize,
+    },
+    Kill {
+        slot: usize,
+    },
+    Terminate {
+        slot: usize,
+    },
+    Freeze {
+        slot: usize,
+        ms: u64,
+    },
+    LoseAssignment {
+        slot: usize,
+    },
+    Outage {
+        of: Dependency,
+        ms: u64,
+    },
+    ClockJump {
+        slot: usize,
+        ms: i64,
+    },
+    StateLost {
+        slot: usize,
+    },
     /// An older copy of the state directory is put back.
-    StateOlder { slot: usize },
-    GroupOffsetsDeleted { lane: usize },
-    GroupOffsetsMoved { lane: usize, by: i64 },
-    ForeignAppend { rows: u64 },
-    ForeignDelete { file: u64 },
-    ForeignCompact { file: u64 },
-    ForeignExpire { keep: u64, erase_parent: bool, remove_files: bool },
-    ForeignRollBack { steps: u64 },
+    StateOlder {
+        slot: usize,
+    },
+    GroupOffsetsDeleted {
+        lane: usize,
+    },
+    GroupOffsetsMoved {
+        lane: usize,
+        by: i64,
+    },
+    ForeignAppend {
+        rows: u64,
+    },
+    ForeignDelete {
+        file: u64,
+    },
+    ForeignCompact {
+        file: u64,
+    },
+    ForeignExpire {
+        keep: u64,
+        erase_parent: bool,
+        remove_files: bool,
+    },
+    ForeignRollBack {
+        steps: u64,
+    },
     /// A snapshot of ours is published once more with its summary.
-    ForeignCopy { steps: u64 },
-    DropTable { recreate: bool },
-    OperatorReset { lane: usize, back: u64, partition: Option<i32> },
-    OperatorRollBack { steps: u64 },
-    OperatorRetire { lane: usize },
+    ForeignCopy {
+        steps: u64,
+    },
+    DropTable {
+        recreate: bool,
+    },
+    OperatorReset {
+        lane: usize,
+        back: u64,
+        partition: Option<i32>,
+    },
+    OperatorRollBack {
+        steps: u64,
+    },
+    OperatorRetire {
+        lane: usize,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -129,7 +191,8 @@ impl Scenario {
         let two_lanes = chance.happens(0.25);
         let lanes = lanes(&mut chance, &topics, two_lanes);
         let slots = slots(&mut chance, two_lanes);
-        let late = *chance.pick(&[LatePolicy::Admit, LatePolicy::Admit, LatePolicy::Drop, LatePolicy::DeadLetter]).expect("some");
+        let late =
+            *chance.pick(&[LatePolicy::Admit, LatePolicy::Admit, LatePolicy::Drop, LatePolicy::DeadLetter]).expect("some");
         let rules = Rules { late, watermark_delay: *chance.pick(&[0, 60_000_000, 300_000_000]).expect("some") };
         let mut scenario = Self {
             seed,

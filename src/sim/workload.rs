@@ -28,7 +28,9 @@ pub enum Transaction {
     Committed,
     Aborted,
     /// Stays open so long: everything behind it waits.
-    Open { ms: u64 },
+    Open {
+        ms: u64,
+    },
 }
 
 /// Some dozen records, in pieces, over the time before the heal and a little after.

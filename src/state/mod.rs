@@ -7,8 +7,8 @@ mod atomic_file;
 pub mod dir;
 pub mod ids;
 mod ids_of_table;
-mod notes;
 pub mod memory;
+mod notes;
 
 pub use ids_of_table::IdsOfTable;
 pub use notes::NotesOnDisk;

@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use super::*;
 use crate::error::Stop;
-use crate::state::dir::{Known, StateDir};
+use crate::ports::Known;
+use crate::state::dir::StateDir;
 
 const ROLE: &str = "SLUICE_TEST_ID_STORE_CHILD";
 const ROOT: &str = "SLUICE_TEST_ID_STORE_ROOT";
