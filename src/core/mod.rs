@@ -9,6 +9,7 @@ pub mod event_time;
 pub mod identity;
 pub mod ids;
 pub mod instance;
+pub mod invariant;
 pub mod lane;
 pub mod plan;
 pub mod planted;

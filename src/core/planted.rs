@@ -3,6 +3,8 @@
 //!
 //! Each hook stands where its rule is implemented, and each bug is what somebody could have written there.
 
+use crate::core::invariant::Invariant;
+
 /// What the planted mistake is, one line a bug. [`Bug::rule`] has the rule that it leaves out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Bug {
@@ -84,37 +86,6 @@ pub enum Bug {
     CommitIdInHeadOnly,
     /// When the batch in flight is fenced, the open one is compared with the table by itself.
     OpenBatchKept,
-}
-
-/// What is seen of the table, or of the service, when a rule is broken.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum Invariant {
-    /// No commit adds a row for a key that has one in the table or in the same commit.
-    EachKeyOnce,
-    /// Every key of the committed ranges has a row, less the late ones of other policies than `admit`.
-    NothingLost,
-    /// Every row is made of a record of its own commit that was to be written.
-    NothingInvented,
-    /// Ranges begin where the history of their log ends; the only breaks are openings and resets on record.
-    RangesContiguous,
-    /// A lane's offsets, in summary and property, are what its history adds up to.
-    LaneIsItsHistory,
-    /// The greatest event times are those of the logs up to the offsets.
-    MaximaAreTheLogs,
-    /// What a commit passes as a dead letter was acknowledged before it.
-    LettersBeforeCommit,
-    /// A lane whose own commit it isn't is carried unchanged, with its property.
-    OtherLanesKept,
-    /// Every live file is there with the content that it had when it landed.
-    FilesThere,
-    /// Group offsets are places that a commit has reached.
-    MirrorFollowsTable,
-    /// Where the table lost what something of ours knows, the instance stops, with its type.
-    StopsWhenItMust,
-    /// Once faults have healed, the lane stands at the stable end of its logs.
-    Converges,
-    /// No process stops for a reason that nobody caused.
-    Asserted,
 }
 
 impl Bug {

@@ -22,10 +22,14 @@ pub enum Reading {
     Unknown,
 }
 
+/// How a writer's schema, with those that it references, becomes a plan.
+pub type Compile = fn(&str, &[Arc<str>]) -> Result<Arc<Plan>, Unusable>;
+
 /// All schema ids that were met. Shared by whoever decodes.
 pub struct Plans {
     schemas: Arc<dyn Schemas>,
     clock: Arc<dyn Clock>,
+    compile: Compile,
     known: RwLock<HashMap<u32, Held>>,
 }
 
@@ -37,7 +41,11 @@ struct Held {
 
 impl Plans {
     pub fn new(schemas: Arc<dyn Schemas>, clock: Arc<dyn Clock>) -> Self {
-        Self { schemas, clock, known: RwLock::default() }
+        Self::compiling_by(schemas, clock, |schema, references| Plan::compile(schema, references).map(Arc::new))
+    }
+
+    pub fn compiling_by(schemas: Arc<dyn Schemas>, clock: Arc<dyn Clock>, compile: Compile) -> Self {
+        Self { schemas, clock, compile, known: RwLock::default() }
     }
 
     /// Plans for all these ids, fetching those that aren't known yet at the same time. `Err` while one of them has no
@@ -52,7 +60,7 @@ impl Plans {
         for (id, answer) in missing.into_iter().zip(answers) {
             match answer {
                 Ok(answer) => {
-                    let held = Held::of(answer, now);
+                    let held = Held::of(answer, now, self.compile);
                     readings.push((id, held.reading.clone()));
                     known.insert(id, held);
                 }
@@ -80,12 +88,11 @@ impl Plans {
 }
 
 impl Held {
-    fn of(answer: SchemaAnswer, now: u64) -> Self {
+    fn of(answer: SchemaAnswer, now: u64, compile: Compile) -> Self {
         let unusable = |why| Reading::Unusable(Arc::new(why));
         match answer {
             SchemaAnswer::Known { schema, references } => {
-                let reading =
-                    Plan::compile(&schema, &references).map_or_else(unusable, |plan| Reading::Plan(Arc::new(plan)));
+                let reading = compile(&schema, &references).map_or_else(unusable, Reading::Plan);
                 Self { reading, until_ms: None }
             }
             SchemaAnswer::NotAvro { schema_type } => {

@@ -66,6 +66,7 @@ fn act(world: &mut World, action: &Action) {
         world.stats.faults += 1;
     }
     world.note(|| format!("{action:?}"));
+    world.taken_away |= takes_away(action);
     match action {
         Action::Produce(production) => {
             let (topic, now) = (world.topic(production.topic), world.now_ms());
@@ -110,6 +111,7 @@ fn act(world: &mut World, action: &Action) {
         Action::GroupOffsetsDeleted { lane } => {
             let name = world.scenario.lanes[*lane].name.clone();
             world.kafka.group_offsets.remove(&name);
+            world.mirrored_since_ms.retain(|(of, _), _| of != lane);
         }
         Action::GroupOffsetsMoved { lane, by } => {
             let name = world.scenario.lanes[*lane].name.clone();
@@ -117,6 +119,7 @@ fn act(world: &mut World, action: &Action) {
                 kept.offset = (kept.offset + by).max(0);
                 kept.metadata.clear();
             }
+            world.mirrored_since_ms.retain(|(of, _), _| of != lane);
         }
         Action::DropTable { recreate } => {
             world.lake.drop_table();
@@ -134,6 +137,20 @@ fn act(world: &mut World, action: &Action) {
             unreachable!("played as tasks of their own")
         }
     }
+}
+
+/// After these a typed stop can be right.
+fn takes_away(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Retain { .. }
+            | Action::Truncate { .. }
+            | Action::Recreate { .. }
+            | Action::StateOlder { .. }
+            | Action::ForeignExpire { .. }
+            | Action::ForeignRollBack { .. }
+            | Action::DropTable { .. }
+    )
 }
 
 /// A new topic in the configuration: every instance is started again with it.
@@ -236,6 +253,7 @@ async fn reset(world: Shared, lane: usize, back: u64, partition: Option<i32>) {
 
 async fn retire_lane(shared: Shared, lane: usize) {
     operator::with_lane_stopped(&shared, lane, |world| {
+        world.taken_away = true;
         let Some(base) = world.lake.view() else { return };
         let name: LaneName = world.scenario.lanes[lane].name.as_str().into();
         let commit_id = CommitId(world.chance.u128());
@@ -245,6 +263,7 @@ async fn retire_lane(shared: Shared, lane: usize) {
                 let landed = world.lake.commit(&base, &plan, &[]);
                 world.note(|| format!("the operator retires {name}: {landed:?}"));
                 world.kafka.group_offsets.remove(&*name);
+                world.mirrored_since_ms.retain(|(of, _), _| *of != lane);
                 let slots: Vec<usize> = (0..world.slots.len()).filter(|s| world.slots[*s].lane == lane).collect();
                 slots.into_iter().for_each(|slot| world.slots[slot].known = None);
                 world.judge();
@@ -257,6 +276,7 @@ async fn retire_lane(shared: Shared, lane: usize) {
 async fn roll_back(shared: Shared, steps: u64) {
     let lanes = shared.lock().scenario.lanes.len();
     let act = |world: &mut World| {
+        world.taken_away = true;
         let Some(base) = world.lake.view() else { return };
         let Some(target) = world.lake.ancestry().get(steps as usize).copied() else { return };
         match rollback::plan(&base, target, &Default::default()) {

@@ -12,6 +12,7 @@ use crate::ports::{Down, GroupOffset, Source, SourceEvent, StartAt};
 use crate::sim::group::{MemberId, Told};
 use crate::sim::kafka::Fetched;
 use crate::sim::life::Life;
+use crate::sim::oracle::Invariant;
 use crate::sim::scenario::Dependency;
 use crate::sim::world::World;
 use crate::source::consumer::assignment::{Assignment, FetchAt, Outcome, Protocol, Rebalance, Step};
@@ -255,6 +256,13 @@ impl Client {
             return;
         }
         let lane = world.scenario.lanes[self.lane].name.clone();
+        for (tp, offset) in &offsets {
+            if !world.reached.contains(&(self.lane, tp.clone(), *offset)) {
+                world.violates(Invariant::MirrorFollowsTable, format!("{tp} is mirrored at {offset}, which no commit has reached"));
+            }
+            let now = world.now_ms();
+            world.mirrored_since_ms.entry((self.lane, tp.topic.clone())).or_insert(now);
+        }
         let kept = world.kafka.group_offsets.entry(lane).or_default();
         let committed = |offset| GroupOffset { offset, metadata: metadata.to_string() };
         kept.extend(offsets.into_iter().map(|(tp, offset)| (tp, committed(offset))));

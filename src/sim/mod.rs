@@ -11,10 +11,13 @@ pub mod lake;
 pub mod life;
 pub mod operator;
 pub mod oracle;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod ports;
 pub mod process;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
 pub mod trace;
 pub mod workload;
 pub mod world;

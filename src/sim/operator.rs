@@ -34,6 +34,7 @@ async fn resolve(world: &Shared, lane: usize, why: &str) {
     with_lane_stopped(world, lane, |world| {
         world.note(|| format!("the operator answers lane {lane}: {why}"));
         world.lake.create();
+        world.breaker_rate_max = 1.0;
         let all: BTreeSet<TopicPartition> = partitions(world, lane);
         world.truncated.retain(|tp| !all.contains(tp));
         reset(world, lane, None, &Target::Earliest);

@@ -15,6 +15,7 @@ use crate::error::Stop;
 use crate::ports::*;
 use crate::sim::history::{Row, Serial};
 use crate::sim::life::Life;
+use crate::sim::oracle::Invariant;
 use crate::sim::scenario::Dependency;
 use crate::sim::workload::{BEGIN_MS, schema_of};
 use crate::sim::world::World;
@@ -180,9 +181,24 @@ fn land(world: &mut World, slot: usize, base: &TableView, plan: &SnapshotPlan, f
         None => format!("slot {slot}: a commit on {:?} is refused", base.head),
     });
     if landed.is_some() {
+        reopened(world, slot, plan);
         world.judge();
     }
     landed
+}
+
+/// What a group's offset has known for longer than the process runs is never opened again by itself.
+fn reopened(world: &mut World, slot: usize, plan: &SnapshotPlan) {
+    let Some((_, OwnChange::Reset(opened))) = &plan.own else { return };
+    let (lane, started) = (world.slots[slot].lane, world.slots[slot].started_ms);
+    let partitions = |topic: &Topic| opened.keys().filter(|tp| tp.topic == *topic).count();
+    let topics: Vec<Topic> = opened.iter().filter(|(_, r)| r.from.is_none()).map(|(tp, _)| tp.topic.clone()).collect();
+    let known = |topic: &Topic| world.mirrored_since_ms.get(&(lane, topic.clone())).is_some_and(|since| *since < started);
+    // a partition that was added to a topic is opened alone
+    let whole = |topic: &Topic| partitions(topic) == world.kafka.topics[topic].partitions as usize;
+    if let Some(topic) = topics.into_iter().find(|topic| known(topic) && whole(topic)) {
+        world.violates(Invariant::StopsWhenItMust, format!("{topic} is opened again by itself"));
+    }
 }
 
 fn shown(plan: &SnapshotPlan, files: &[FilePath]) -> String {

@@ -1,6 +1,8 @@
 //! One instance, again and again: started, killed, stopped in order, frozen; and the operator told when it stops by
 //! itself. What runs is the production pipeline.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -16,7 +18,7 @@ use crate::core::breaker::BreakerRules;
 use crate::core::event_time::EventTimeRules;
 use crate::core::instance::Settings;
 use crate::core::roll::RollRules;
-use crate::decode::{EventTimeBounds, Plans};
+use crate::decode::{EventTimeBounds, Plan, Plans, Unusable};
 use crate::error::{Exit, Stop};
 use crate::pipeline::{End, Health, Names, Options, Pipeline, Ports, Telemetry};
 use crate::ports::{Random, SourceEvent};
@@ -79,6 +81,7 @@ fn bury(world: &mut World, slot: usize, ended: Ended) {
                 Exit::Internal | Exit::Usage => world.violates(Invariant::Asserted, stop.what),
                 // it needs no more than another start
                 Exit::Refused | Exit::GaveUp => {}
+                Exit::Inconsistent | Exit::Data if !world.may_stop(stop.exit) => world.violates(Invariant::Asserted, stop.what),
                 Exit::Inconsistent | Exit::Data => {
                     world.slots[slot].held_back = true;
                     world.stops.push((lane, stop));
@@ -119,10 +122,11 @@ type Started = (
 fn start(shared: &Shared, slot: usize) -> Started {
     let (life, lane, settings, options, kill, terminate) = {
         let mut world = shared.lock();
-        let lane = world.slots[slot].lane;
+        let (lane, now) = (world.slots[slot].lane, world.now_ms());
         let this = &mut world.slots[slot];
         this.incarnation += 1;
         this.alive = true;
+        this.started_ms = now;
         // a signal to the incarnation before doesn't count for this one
         (this.kill, this.terminate) = Default::default();
         let (incarnation, kill, terminate) = (this.incarnation, this.kill.clone(), this.terminate.clone());
@@ -135,7 +139,7 @@ fn start(shared: &Shared, slot: usize) -> Started {
     let ports = Arc::new(SimPorts(life.clone()));
     let settings = Settings { nonce: ports.u128(), ..settings };
     let (source, events) = SimSource::start(life, lane);
-    let plans = Arc::new(Plans::new(ports.clone(), ports.clone()));
+    let plans = Arc::new(Plans::compiling_by(ports.clone(), ports.clone(), compiled));
     let telemetry = telemetry();
     let ports = Ports {
         admin: ports.clone(),
@@ -169,7 +173,7 @@ fn settings(world: &World, lane: usize) -> Settings {
             batch_rows_max: scenario.batch_rows_max,
             batch_bytes_max: 1 << 20,
         },
-        breaker: BreakerRules { rate_max: scenario.breaker_rate_max, rate_min: 4 },
+        breaker: BreakerRules { rate_max: world.breaker_rate_max, rate_min: 4 },
         answer_within_ms: 8_000,
         hot_bytes_max: scenario.hot_bytes_max,
         nonce: 0,
@@ -193,9 +197,26 @@ fn options(world: &World, lane: usize) -> Options {
     }
 }
 
+thread_local! {
+    /// The same for all processes of all histories: making them anew would take longer than all the rest.
+    static METRICS: Arc<Metrics> = Arc::new(Metrics::new("simulated"));
+    static PLANS: RefCell<HashMap<String, Arc<Plan>>> = RefCell::default();
+}
+
+fn compiled(schema: &str, references: &[Arc<str>]) -> Result<Arc<Plan>, Unusable> {
+    PLANS.with_borrow_mut(|plans| match plans.get(schema) {
+        Some(plan) => Ok(plan.clone()),
+        None => {
+            let plan = Arc::new(Plan::compile(schema, references)?);
+            plans.insert(schema.into(), plan.clone());
+            Ok(plan)
+        }
+    })
+}
+
 fn telemetry() -> Telemetry {
     Telemetry {
-        metrics: Arc::new(Metrics::new("simulated")),
+        metrics: METRICS.with(Arc::clone),
         board: Arc::new(Board::default()),
         account: Arc::new(Account::default()),
         budget: Budget::of(1 << 40).expect("more than the least"),

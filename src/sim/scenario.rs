@@ -36,6 +36,23 @@ pub struct Rates {
     pub cache_corrupt: f64,
 }
 
+impl Rates {
+    pub const EACH: [fn(&mut Rates) -> &mut f64; 12] = [
+        |r| &mut r.slow,
+        |r| &mut r.down,
+        |r| &mut r.crash,
+        |r| &mut r.post_fails,
+        |r| &mut r.post_answer_lost,
+        |r| &mut r.post_held,
+        |r| &mut r.post_replayed,
+        |r| &mut r.post_rejected,
+        |r| &mut r.store_ack_lost,
+        |r| &mut r.lost,
+        |r| &mut r.cache_suffix_lost,
+        |r| &mut r.cache_corrupt,
+    ];
+}
+
 /// Something that happens to the world at a moment.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Action {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::error::Stop;
+use crate::error::{Exit, Stop};
 use crate::ports::{FileIds, Known};
 use crate::sim::chance::Chance;
 use crate::sim::group::{Group, MemberId};
@@ -55,6 +55,7 @@ pub struct Slot {
     pub incarnation: u64,
     /// Incremented incarnations are others: what an older one does has no effect any more.
     pub alive: bool,
+    pub started_ms: u64,
     pub frozen_until_ms: u64,
     pub skew_ms: i64,
     pub known: Option<Known>,
@@ -86,6 +87,14 @@ pub struct World {
     pub operator: Arc<tokio::sync::Mutex<()>>,
     /// Stops that wait for the operator, by lane.
     pub stops: Vec<(usize, Stop)>,
+    /// Somebody took something away from table, log or state: a typed stop may follow.
+    pub taken_away: bool,
+    /// `dead_letter.rate_max`, until the operator lets a flood pass.
+    pub breaker_rate_max: f64,
+    /// Topics that each lane was opened for, and since when the group's offsets say so.
+    pub mirrored_since_ms: BTreeMap<(usize, Topic), u64>,
+    /// Offsets that a commit of each lane has reached.
+    pub reached: BTreeSet<(usize, TopicPartition, Offset)>,
     pub healed: bool,
     pub chance: Chance,
     pub oracle: Oracle,
@@ -106,6 +115,11 @@ impl World {
 
     pub fn is_down(&self, dependency: Dependency) -> bool {
         !self.healed && self.outages.get(&dependency).is_some_and(|until| *until > self.now_ms())
+    }
+
+    /// Whether anybody gave a reason for a typed stop.
+    pub fn may_stop(&self, exit: Exit) -> bool {
+        self.taken_away || (exit == Exit::Data && self.scenario.breaker_rate_max < 1.0)
     }
 
     pub fn topic(&self, topic: usize) -> Topic {
@@ -148,7 +162,17 @@ impl World {
     /// A table's head changed: the oracle looks at it.
     pub fn judge(&mut self) {
         self.stats.snapshots += 1;
+        self.note_reached();
         self.with_oracle(|oracle, history| oracle.judge(history));
+    }
+
+    fn note_reached(&mut self) {
+        let Some(table) = &self.lake.table else { return };
+        let keys = table.head.and_then(|head| table.snapshots.get(&head)).and_then(|s| s.sluice.as_deref());
+        for (lane, plan) in self.scenario.lanes.iter().enumerate() {
+            let Some(Ok(entry)) = keys.and_then(|keys| keys.lanes.get(plan.name.as_str())) else { continue };
+            self.reached.extend(entry.lane.partitions.iter().map(|(tp, p)| (lane, tp.clone(), p.next_offset)));
+        }
     }
 
     /// Everything is quiet. False while it isn't at the end.
