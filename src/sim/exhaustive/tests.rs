@@ -59,15 +59,16 @@ fn seen_whole(list: Vec<Bounds>) {
 }
 
 #[test]
-#[ignore = "a minute: cargo test --release --lib -- --ignored --nocapture within_every_short_bound"]
+#[ignore = "minutes: cargo test --release --lib -- --ignored --nocapture within_every_short_bound"]
 fn within_every_short_bound_nothing_is_lost_doubled_or_stuck() {
     seen_whole(Bounds::short());
 }
 
 #[test]
-#[ignore = "many minutes: cargo test --release --lib -- --ignored --nocapture within_every_long_bound"]
+#[ignore = "half an hour: cargo test --release --lib -- --ignored --nocapture within_every_long_bound"]
 fn within_every_long_bound_nothing_is_lost_doubled_or_stuck() {
     seen_whole(Bounds::long());
+    seen_whole(vec![Bounds::largest()]);
 }
 
 #[test]
