@@ -9,7 +9,7 @@
 //! an anchor is due: time is no number here, a timer is due when the choice says so. When the table is loaded, ids are
 //! looked up in files, an opening asks for the log, ids of files come into memory. When a request lands. And within
 //! [`Faults`]: crashes, requests that nobody answers and that land later or never, partitions that move, answers that come
-//! late, other engines that roll back, delete, compact.
+//! late, processes that are asked to end, other engines that roll back, delete, compact.
 //!
 //! # What isn't, and why nothing is lost by it
 //! - A load is taken and answered in one step, unless a fault delays it. In between the instance sees nothing of the
@@ -23,7 +23,8 @@
 //! - Which of two files with the same id answers first is decided by names that carry no order in production either.
 //!
 //! What isn't in this world at all: idle flags and everything else that needs lengths of time, the breaker, a rejected
-//! request, a change of topic or cluster ids, several lanes, expired snapshots. The randomized simulator has them.
+//! request, a change of topic or cluster ids, several lanes, expired snapshots, wanted files that come into memory one by
+//! one (here all at once, or not yet), more than one topic. Those are for random histories.
 //!
 //! # States
 //! [`canonical`] says when two states are one. A state is known by 128 bits of SHA-256 over everything in it: with ten

@@ -51,13 +51,24 @@ fn the_same_bounds_twice_are_the_same_states() {
     assert_eq!((one.states, one.transitions, one.happened), (two.states, two.transitions, two.happened));
 }
 
-#[test]
-#[ignore = "minutes: cargo test --release --lib -- --ignored exhaustive --nocapture"]
-fn within_every_short_bound_nothing_is_lost_doubled_or_stuck() {
-    for bounds in Bounds::short() {
+fn seen_whole(list: Vec<Bounds>) {
+    for bounds in list {
         let seen = print(&bounds);
         assert!(seen.complete && seen.violation.is_none(), "{}", bounds.name);
     }
+}
+
+#[test]
+#[ignore = "minutes: cargo test --release --lib -- --ignored --nocapture within_every_short_bound"]
+fn within_every_short_bound_nothing_is_lost_doubled_or_stuck() {
+    seen_whole(Bounds::short());
+}
+
+#[test]
+#[ignore = "half an hour: cargo test --release --lib -- --ignored --nocapture within_every_long_bound"]
+fn within_every_long_bound_nothing_is_lost_doubled_or_stuck() {
+    seen_whole(Bounds::long());
+    seen_whole(vec![Bounds::largest()]);
 }
 
 #[test]
