@@ -258,7 +258,10 @@ impl Client {
         let lane = world.scenario.lanes[self.lane].name.clone();
         for (tp, offset) in &offsets {
             if !world.reached.contains(&(self.lane, tp.clone(), *offset)) {
-                world.violates(Invariant::MirrorFollowsTable, format!("{tp} is mirrored at {offset}, which no commit has reached"));
+                world.violates(
+                    Invariant::MirrorFollowsTable,
+                    format!("{tp} is mirrored at {offset}, which no commit has reached"),
+                );
             }
             let now = world.now_ms();
             world.mirrored_since_ms.entry((self.lane, tp.topic.clone())).or_insert(now);

@@ -81,7 +81,9 @@ fn bury(world: &mut World, slot: usize, ended: Ended) {
                 Exit::Internal | Exit::Usage => world.violates(Invariant::Asserted, stop.what),
                 // it needs no more than another start
                 Exit::Refused | Exit::GaveUp => {}
-                Exit::Inconsistent | Exit::Data if !world.may_stop(stop.exit) => world.violates(Invariant::Asserted, stop.what),
+                Exit::Inconsistent | Exit::Data if !world.may_stop(stop.exit) => {
+                    world.violates(Invariant::Asserted, stop.what)
+                }
                 Exit::Inconsistent | Exit::Data => {
                     world.slots[slot].held_back = true;
                     world.stops.push((lane, stop));

@@ -7,7 +7,8 @@ use crate::sim::scenario::{Rates, Scenario};
 pub fn shrink(scenario: &Scenario) -> (Scenario, Ended) {
     let mut best = scenario.clone();
     let invariant = run(&best, false).violation.map(|v| v.invariant);
-    let fails = |candidate: &Scenario| invariant.is_some() && run(candidate, false).violation.map(|v| v.invariant) == invariant;
+    let fails =
+        |candidate: &Scenario| invariant.is_some() && run(candidate, false).violation.map(|v| v.invariant) == invariant;
     let mut shorter = true;
     while shorter {
         shorter = without_actions(&mut best, &fails) | without_faults(&mut best, &fails);
