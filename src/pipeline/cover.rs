@@ -93,17 +93,19 @@ impl Cover {
 /// For the bug that believes it: whatever the store holds, in the table or not.
 #[cfg(feature = "planted-bugs")]
 async fn everything_stored(ports: &Ports) -> Vec<(FilePath, FileIds)> {
-    let store = ports.store.clone();
-    let read = move || {
-        let paths = std::sync::Mutex::new(Vec::new());
-        store.sweep(&|path| {
-            paths.lock().expect("nobody panics here").push(FilePath::from(path));
-            true
-        });
-        let paths = paths.into_inner().expect("nobody panics here");
-        paths.into_iter().filter_map(|path| store.get(&path).map(|ids| (path, ids))).collect()
+    let paths = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = paths.clone();
+    let note = move |path: &str| {
+        seen.lock().expect("nobody panics here").push(FilePath::from(path));
+        true
     };
-    tokio::task::spawn_blocking(read).await.unwrap_or_default()
+    ports.store.sweep(Box::new(note)).await;
+    let paths: Vec<FilePath> = std::mem::take(&mut *paths.lock().expect("nobody panics here"));
+    let mut all = Vec::new();
+    for path in paths {
+        all.extend(ports.store.get(&path).await.map(|ids| (path, ids)));
+    }
+    all
 }
 
 async fn load(ports: &Ports, telemetry: &Telemetry, file: &LiveFile) -> Option<FileIds> {

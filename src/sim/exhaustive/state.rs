@@ -155,7 +155,7 @@ pub fn identity() -> SourceIdentity {
 /// What Kafka says of itself.
 pub fn kafka(bounds: &Bounds) -> KafkaView {
     let partitions = (0..bounds.logs.len() as i32).collect();
-    KafkaView { identity: identity(), partitions: BTreeMap::from([(TOPIC.into(), partitions)]) }
+    KafkaView::new(identity(), BTreeMap::from([(TOPIC.into(), partitions)]))
 }
 
 impl State {
