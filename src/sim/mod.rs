@@ -21,3 +21,6 @@ pub mod shrink;
 pub mod trace;
 pub mod workload;
 pub mod world;
+
+#[cfg(test)]
+mod tests;

@@ -10,10 +10,13 @@ use crate::ports::{DedupStore, FileIds, Keep};
 use crate::state::ids::IdStore;
 use crate::types::FilePath;
 
+/// A table by its uuid, and its store.
+type Opened = (u128, Arc<IdStore>);
+
 pub struct IdsOfTable {
     root: Option<PathBuf>,
     cache_bytes: u64,
-    opened: Arc<Mutex<Option<(u128, Arc<IdStore>)>>>,
+    opened: Arc<Mutex<Option<Opened>>>,
 }
 
 impl IdsOfTable {

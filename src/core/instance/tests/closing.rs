@@ -1,49 +1,12 @@
 //! What an instance says of its commits when its time is up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::world::*;
-use crate::core::event_time::LatePolicy;
+use super::scene::Scene;
 use crate::core::instance::*;
 use crate::types::*;
 
-/// One instance with a record to commit, from its start to the first request for it.
-struct Scene {
-    world: World,
-}
-
 impl Scene {
-    fn new() -> Self {
-        let log = vec![Some((EventHour(10), MessageId(1)))];
-        let mut world = World::new(BTreeMap::from([(tp("a", 0), log)]));
-        let node = world.add_node(settings(1, &["a"], LatePolicy::Admit));
-        world.assign(node, BTreeSet::from([tp("a", 0)]));
-        let mut scene = Self { world };
-        let opening = scene.request();
-        let snapshot = scene.world.land(&opening).expect("nobody else commits");
-        scene.world.reply(&opening, Posted::Committed(snapshot));
-        scene
-    }
-
-    /// Goes on until the instance posts a commit, and takes the request.
-    fn request(&mut self) -> Request {
-        for _ in 0..1_000 {
-            self.world.now_ms += 100;
-            self.world.read(0, &tp("a", 0), 1);
-            self.world.feed(0, Event::Tick);
-            while !self.world.nodes[0].asked.is_empty() {
-                self.world.carry_out(0, 0);
-            }
-            while !self.world.nodes[0].coming.is_empty() {
-                self.world.deliver(0, 0);
-            }
-            if let Some(request) = self.world.requests.pop() {
-                return request;
-            }
-        }
-        panic!("the instance posts nothing: it waits for {}", self.world.nodes[0].core.waits_for());
-    }
-
     /// Posts the batch as often as there are answers.
     fn answered(&mut self, answers: impl IntoIterator<Item = Posted>) -> CommitId {
         let mut commits = BTreeSet::new();

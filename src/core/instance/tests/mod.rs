@@ -1,5 +1,6 @@
 //! The protocol under histories: random ones from seeds, and those that broke an earlier draft, step by step.
 
+mod assigned_anew;
 mod closing;
 mod driver;
 mod node;
@@ -9,6 +10,7 @@ mod oracle;
 mod planted;
 #[cfg(feature = "planted-bugs")]
 mod planted_decisions;
+mod scene;
 mod world;
 
 use driver::{Driver, Faults, Told};
