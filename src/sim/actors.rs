@@ -9,7 +9,7 @@ use crate::core::table::LaneName;
 use crate::core::{retire, rollback};
 use crate::sim::history::{RecordKind, Row};
 use crate::sim::operator;
-use crate::sim::scenario::{Action, Dependency};
+use crate::sim::scenario::{Action, Dependency, Undo};
 use crate::sim::world::{Shared, World};
 use crate::types::*;
 
@@ -25,6 +25,7 @@ pub async fn play(world: Shared) {
             Action::OperatorReset { lane, back, partition } => {
                 tokio::spawn(reset(world.clone(), lane, back, partition));
             }
+            Action::ForeignPulse { rows, ms, undo } => drop(tokio::spawn(pulse(world.clone(), rows, ms, undo))),
             Action::OperatorRetire { lane } => drop(tokio::spawn(retire_lane(world.clone(), lane))),
             Action::OperatorRollBack { steps } => drop(tokio::spawn(roll_back(world.clone(), steps))),
             action => act(&mut world.lock(), &action),
@@ -128,13 +129,20 @@ fn act(world: &mut World, action: &Action) {
                 world.lake.create();
             }
         }
+        Action::HoldPosts { slot, window_ms, after_ms } => {
+            world.slots[*slot].held_posts = Some((world.now_ms() + window_ms, *after_ms));
+        }
         Action::ForeignAppend { .. }
         | Action::ForeignDelete { .. }
         | Action::ForeignCompact { .. }
         | Action::ForeignExpire { .. }
         | Action::ForeignRollBack { .. }
+        | Action::ForeignRollBackBefore { .. }
         | Action::ForeignCopy { .. } => foreign(world, action),
-        Action::OperatorReset { .. } | Action::OperatorRollBack { .. } | Action::OperatorRetire { .. } => {
+        Action::ForeignPulse { .. }
+        | Action::OperatorReset { .. }
+        | Action::OperatorRollBack { .. }
+        | Action::OperatorRetire { .. } => {
             unreachable!("played as tasks of their own")
         }
     }
@@ -150,6 +158,7 @@ fn takes_away(action: &Action) -> bool {
             | Action::StateOlder { .. }
             | Action::ForeignExpire { .. }
             | Action::ForeignRollBack { .. }
+            | Action::ForeignRollBackBefore { .. }
             | Action::DropTable { .. }
     )
 }
@@ -190,9 +199,10 @@ fn foreign(world: &mut World, action: &Action) {
     match action {
         Action::ForeignAppend { rows } => {
             let rows = foreign_rows(world, *rows);
-            if !rows.is_empty() {
-                world.lake.foreign_append(rows);
+            if rows.is_empty() {
+                return;
             }
+            world.lake.foreign_append(rows);
         }
         Action::ForeignDelete { file } => {
             let Some(path) = nth(*file) else { return };
@@ -212,6 +222,11 @@ fn foreign(world: &mut World, action: &Action) {
             let Some(to) = line.get(*steps as usize).filter(|to| **to != head) else { return };
             world.lake.roll_back(*to);
         }
+        Action::ForeignRollBackBefore { topic } => {
+            let topic = world.topic(*topic);
+            let Some(to) = world.lake.newest_without(&topic) else { return };
+            world.lake.roll_back(to);
+        }
         Action::ForeignCopy { steps } => {
             let line = world.lake.ancestry();
             let Some(of) = line.get(*steps as usize) else { return };
@@ -219,6 +234,34 @@ fn foreign(world: &mut World, action: &Action) {
         }
         _ => unreachable!("not another engine's"),
     }
+    world.judge();
+}
+
+async fn pulse(shared: Shared, rows: u64, ms: u64, undo: Undo) {
+    let (before, path) = {
+        let mut world = shared.lock();
+        let Some(before) = world.lake.table.as_ref().and_then(|t| t.head).filter(|_| !world.healed) else { return };
+        let rows = foreign_rows(&mut world, rows);
+        if rows.is_empty() {
+            return;
+        }
+        world.stats.faults += 1;
+        world.taken_away |= undo == Undo::RollBack;
+        world.note(|| format!("another engine appends {rows:?}, to be taken back in {ms} ms by {undo:?}"));
+        let path = world.lake.foreign_append(rows);
+        world.judge();
+        (before, path)
+    };
+    sleep(Duration::from_millis(ms)).await;
+    let mut world = shared.lock();
+    let there = world.lake.live().contains(&path);
+    let kept = world.lake.ancestry().contains(&before);
+    match undo {
+        Undo::Delete if there => world.lake.foreign_delete(&path),
+        Undo::RollBack if kept && !world.healed => world.lake.roll_back(before),
+        Undo::Delete | Undo::RollBack => return,
+    }
+    world.note(|| format!("{path} is taken back by {undo:?}"));
     world.judge();
 }
 

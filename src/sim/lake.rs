@@ -83,6 +83,11 @@ impl Lake {
         self.live().iter().filter_map(|path| self.files.get(path)).flat_map(|rows| rows.iter().map(Row::key)).collect()
     }
 
+    pub fn property(&self, lane: &LaneName) -> Option<Lane> {
+        let properties = summary::parse_properties(&self.table.as_ref()?.properties);
+        Some(properties.get(lane)?.as_ref().ok()?.lane.clone())
+    }
+
     pub fn view(&mut self) -> Option<TableView> {
         let table = self.table.as_ref()?;
         let live = match table.head {
@@ -170,11 +175,12 @@ impl Lake {
         self.land(id, HashMap::from([("operation".into(), "append".into())]), live, added, By::Foreign { deleted });
     }
 
-    pub fn foreign_append(&mut self, rows: Vec<Row>) {
+    pub fn foreign_append(&mut self, rows: Vec<Row>) -> FilePath {
         let path = self.path("foreign");
         self.files.insert(path.clone(), Arc::new(rows));
         let live = self.live().iter().cloned().chain([path.clone()]).collect();
-        self.foreign(live, vec![path], BTreeSet::new());
+        self.foreign(live, vec![path.clone()], BTreeSet::new());
+        path
     }
 
     pub fn foreign_delete(&mut self, path: &FilePath) {
@@ -235,6 +241,17 @@ impl Lake {
         table.head = Some(to);
         table.version += 1;
         self.heads.push(to);
+    }
+
+    /// The newest snapshot of main's history whose lanes don't know a topic.
+    pub fn newest_without(&self, topic: &Topic) -> Option<SnapshotId> {
+        let table = self.table.as_ref()?;
+        let knows = |id: &SnapshotId| {
+            let keys = table.snapshots[id].sluice.as_deref();
+            let lanes = keys.into_iter().flat_map(|keys| keys.lanes.values()).filter_map(|entry| entry.as_ref().ok());
+            lanes.into_iter().any(|entry| entry.lane.topics().contains(topic))
+        };
+        self.ancestry().into_iter().find(|id| !knows(id) && table.snapshots[id].sluice.is_some())
     }
 
     /// Main's history as far as the table still has it, newest first.

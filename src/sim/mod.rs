@@ -6,6 +6,7 @@ pub mod client;
 pub mod exhaustive;
 pub mod group;
 pub mod history;
+pub mod incidents;
 pub mod kafka;
 pub mod lake;
 pub mod life;

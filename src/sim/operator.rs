@@ -64,7 +64,9 @@ pub async fn with_lanes_stopped(shared: &Shared, lanes: &[usize], act: impl FnOn
     loop {
         {
             let mut world = shared.lock();
-            let stopped = slots.iter().all(|slot| !world.slots[*slot].alive);
+            // one that sleeps past its session is no member any more: nobody waits for it
+            let now = world.now_ms();
+            let stopped = slots.iter().map(|slot| &world.slots[*slot]).all(|s| !s.alive || s.frozen_until_ms > now);
             if stopped && lanes.iter().all(|lane| world.groups[*lane].members().next().is_none()) {
                 act(&mut world);
                 for slot in &slots {

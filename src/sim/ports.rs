@@ -146,7 +146,14 @@ enum Fate {
 
 impl SimPorts {
     fn fate(&self) -> Fate {
-        let rates = self.0.world.lock().rates();
+        let (rates, held) = {
+            let world = self.0.world.lock();
+            let held = world.slots[self.0.slot].held_posts.filter(|(until, _)| world.now_ms() < *until && !world.healed);
+            (world.rates(), held)
+        };
+        if let Some((_, after_ms)) = held {
+            return Fate::Held(after_ms);
+        }
         self.0.draw(|c| match () {
             _ if c.happens(rates.post_fails) => Fate::NotSent,
             _ if c.happens(rates.post_rejected) => Fate::Rejected,
@@ -175,30 +182,33 @@ impl SimPorts {
 }
 
 fn land(world: &mut World, slot: usize, base: &TableView, plan: &SnapshotPlan, files: &[FilePath]) -> Option<SnapshotId> {
+    let reopened = reopened(world, slot, plan);
     let landed = world.lake.commit(base, plan, files);
     world.note(|| match landed {
         Some(id) => format!("slot {slot}: snapshot {id} on {:?}: {}", base.head, shown(plan, files)),
         None => format!("slot {slot}: a commit on {:?} is refused", base.head),
     });
     if landed.is_some() {
-        reopened(world, slot, plan);
+        if let Some(topic) = reopened {
+            world.violates(Invariant::StopsWhenItMust, format!("{topic} is opened again by itself"));
+        }
         world.judge();
     }
     landed
 }
 
-/// What a group's offset has known for longer than the process runs is never opened again by itself.
-fn reopened(world: &mut World, slot: usize, plan: &SnapshotPlan) {
-    let Some((_, OwnChange::Reset(opened))) = &plan.own else { return };
+/// What the property knows, or a group's offset for longer than the process runs, is never opened again by itself.
+fn reopened(world: &World, slot: usize, plan: &SnapshotPlan) -> Option<Topic> {
+    let Some((name, OwnChange::Reset(opened))) = &plan.own else { return None };
+    let property = world.lake.property(name);
     let (lane, started) = (world.slots[slot].lane, world.slots[slot].started_ms);
     let partitions = |topic: &Topic| opened.keys().filter(|tp| tp.topic == *topic).count();
     let topics: Vec<Topic> = opened.iter().filter(|(_, r)| r.from.is_none()).map(|(tp, _)| tp.topic.clone()).collect();
-    let known = |topic: &Topic| world.mirrored_since_ms.get(&(lane, topic.clone())).is_some_and(|since| *since < started);
+    let mirrored = |topic: &Topic| world.mirrored_since_ms.get(&(lane, topic.clone())).is_some_and(|since| *since < started);
+    let known = |topic: &Topic| mirrored(topic) || property.as_ref().is_some_and(|lane| lane.topics().contains(topic));
     // a partition that was added to a topic is opened alone
     let whole = |topic: &Topic| partitions(topic) == world.kafka.topics[topic].partitions as usize;
-    if let Some(topic) = topics.into_iter().find(|topic| known(topic) && whole(topic)) {
-        world.violates(Invariant::StopsWhenItMust, format!("{topic} is opened again by itself"));
-    }
+    topics.into_iter().find(|topic| known(topic) && whole(topic))
 }
 
 fn shown(plan: &SnapshotPlan, files: &[FilePath]) -> String {

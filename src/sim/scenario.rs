@@ -5,6 +5,7 @@ use crate::core::event_time::LatePolicy;
 use crate::core::instance::Start;
 use crate::sim::chance::Chance;
 use crate::sim::history::Rules;
+use crate::sim::incidents;
 use crate::sim::workload::{self, Production};
 use crate::types::*;
 
@@ -131,6 +132,22 @@ pub enum Action {
     ForeignRollBack {
         steps: u64,
     },
+    /// To the newest snapshot that doesn't know the topic.
+    ForeignRollBackBefore {
+        topic: usize,
+    },
+    /// Appends rows, and takes them back after so long.
+    ForeignPulse {
+        rows: u64,
+        ms: u64,
+        undo: Undo,
+    },
+    /// Requests to commit that a process sends within the window aren't answered, and land so much later.
+    HoldPosts {
+        slot: usize,
+        window_ms: u64,
+        after_ms: u64,
+    },
     /// A snapshot of ours is published once more with its summary.
     ForeignCopy {
         steps: u64,
@@ -149,6 +166,12 @@ pub enum Action {
     OperatorRetire {
         lane: usize,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Undo {
+    Delete,
+    RollBack,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -294,6 +317,9 @@ fn script(scenario: &Scenario, chance: &mut Chance) -> Vec<(u64, Action)> {
             let at = chance.between(0, until);
             script.push((at, action(kind, scenario, chance)));
         }
+    }
+    if chance.happens(0.4) {
+        script.extend(incidents::incident(scenario, chance));
     }
     script.sort_by_key(|(at, _)| *at);
     script

@@ -64,6 +64,8 @@ pub struct Slot {
     pub older: Option<(Option<Known>, usize)>,
     /// Held back by the operator.
     pub held_back: bool,
+    /// Requests to commit sent before the first moment land so many milliseconds later.
+    pub held_posts: Option<(u64, u64)>,
     pub kill: Arc<Notify>,
     pub terminate: Arc<Notify>,
     pub changed: Arc<Notify>,
