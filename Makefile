@@ -9,14 +9,15 @@ LOCKED := --release --locked
 TEST_RUN := $(CARGO_TARGET_DIR)/test-run
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test fmt lint deny advisories unit planted integration bench help
+.PHONY: build demo test fmt lint deny advisories unit simulate planted integration bench help
 
 help:
 	@echo "make build        the binary: $(CARGO_TARGET_DIR)/release/sluice"
 	@echo "make demo         the main job with nothing installed, a SIGKILL half-way included"
-	@echo "make test         all that must hold before a change is merged: fmt lint deny unit integration"
+	@echo "make test         all that must hold before a change is merged: fmt lint deny unit simulate integration"
 	@echo "make unit         tests of the library and of its architecture"
 	@echo "make planted      the bugs that are planted on purpose are caught, each at its place"
+	@echo "make simulate     20,000 seeded histories of the protocol;  make planted  bugs that the simulator must catch"
 	@echo "make integration  the binary on a real Kafka and registry, started without a container engine"
 	@echo "make bench        records a second, CPU and memory from a real Kafka to committed Gold"
 	@echo "make deny         licences and banned crates;  make advisories  known vulnerabilities (needs the network)"
@@ -27,7 +28,7 @@ build:
 demo: build
 	@$(CARGO_TARGET_DIR)/release/sluice demo
 
-test: fmt lint deny unit integration
+test: fmt lint deny unit simulate integration
 	@echo "all tests passed"
 
 fmt:
@@ -47,8 +48,15 @@ advisories:
 unit:
 	@$(CARGO) test $(LOCKED) --quiet --lib --bins --test architecture --test cli --test decode_differential
 
+# The same seeds on every machine; each is one history.
+simulate: build
+	@$(CARGO_TARGET_DIR)/release/sluice simulate --seeds 500 --twice
+	@$(CARGO_TARGET_DIR)/release/sluice simulate --seeds 20000
+
+# Bugs in the protocol, switched on one by one: unit tests of each, then the hunt. Another build: some minutes.
 planted:
 	@$(CARGO) test $(LOCKED) --quiet --lib --features planted-bugs planted
+	@$(CARGO) run $(LOCKED) --quiet --features planted-bugs -- simulate --planted all --seeds 10000
 
 # One Kafka and one registry serve all test programs; the data is removed afterwards, the logs stay.
 integration:
