@@ -16,7 +16,6 @@ help:
 	@echo "make demo         the main job with nothing installed, a SIGKILL half-way included"
 	@echo "make test         all that must hold before a change is merged: fmt lint deny unit simulate integration"
 	@echo "make unit         tests of the library and of its architecture"
-	@echo "make planted      the bugs that are planted on purpose are caught, each at its place"
 	@echo "make simulate     20,000 seeded histories of the protocol;  make planted  bugs that the simulator must catch"
 	@echo "make integration  the binary on a real Kafka and registry, started without a container engine"
 	@echo "make bench        records a second, CPU and memory from a real Kafka to committed Gold"

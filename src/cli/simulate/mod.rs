@@ -93,6 +93,9 @@ impl SimulateArgs {
             }
         });
         print(&told(&summary))?;
+        if let Some(broken) = summary.broken.first() {
+            print(&shortest(broken.seed))?;
+        }
         verdict(&summary)
     }
 }
@@ -117,6 +120,14 @@ fn shrunk(seed: u64) -> Finished {
         None => Ok(ExitCode::SUCCESS),
         Some(violation) => Err(Stop::new(Exit::Internal, format!("seed {seed}: {violation:?}"), "see the history above")),
     }
+}
+
+/// What a failing history comes down to.
+fn shortest(seed: u64) -> String {
+    let (shortest, ended) = shrink(&Scenario::of(seed));
+    let actions: Vec<String> = shortest.script.iter().map(|(at, action)| format!("  {at} ms: {action:?}\n")).collect();
+    let what = ended.violation.map(|v| format!("{}: {}", v.invariant.name(), v.what)).unwrap_or_default();
+    format!("seed {seed} comes down to\n{}  {:?}\n  {what}\n", actions.concat(), shortest.rates)
 }
 
 fn told(summary: &Summary) -> String {
