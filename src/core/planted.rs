@@ -151,34 +151,34 @@ impl Bug {
     pub fn breaks(self) -> Option<Invariant> {
         Some(match self {
             Bug::CommitIdInHeadOnly | Bug::OpenBatchKept => return None,
-            Bug::NoFence
-            | Bug::AtLeastForEqual
-            | Bug::LibraryRebase
-            | Bug::MissingPartitionIsZero
-            | Bug::CopiedSummaryBelieved => Invariant::RangesContiguous,
+            Bug::NoFence | Bug::AtLeastForEqual | Bug::MissingPartitionIsZero | Bug::PartialResetAccepted => {
+                Invariant::RangesContiguous
+            }
             Bug::CoveragePerInstance | Bug::FirstProbeKept | Bug::ProbeErrorIsNotFound => Invariant::EachKeyOnce,
             Bug::DuplicatesNotLookedUpAgain
             | Bug::VerdictOnPendingKept
             | Bug::ProbeHitKept
             | Bug::SeenBeforeCommit
+            | Bug::LateEntersPending
+            | Bug::KeyWidenedToNeighbours => Invariant::NothingLost,
+            Bug::LanesOfOlderBase => Invariant::LaneIsItsHistory,
+            Bug::OnlyOwnPropertyMoved => Invariant::OtherLanesKept,
+            Bug::DiscardedFilesDeleted | Bug::LibraryRebase => Invariant::FilesThere,
+            Bug::OnlyBatchPartitionsCompared | Bug::ContiguityDemanded => Invariant::Converges,
+            Bug::MissingTableSkipped | Bug::UnknownTopicMended | Bug::TagNotRequired => Invariant::StopsWhenItMust,
+            Bug::TripwireAfterTable => Invariant::Asserted,
+            Bug::DeadLetterAfterCommit => Invariant::LettersBeforeCommit,
+            Bug::MaximaNotPersisted | Bug::MaximaAheadOfOffsets | Bug::PropertyBelieved | Bug::CopiedSummaryBelieved => {
+                Invariant::MaximaAreTheLogs
+            }
+            // late, or passed over: what the commit says of its ranges isn't what the log holds there
+            Bug::LatenessFromWallClock
+            | Bug::LatenessFromOtherPartitions
+            | Bug::MaximaNotRewound
             | Bug::GroupOffsetIsTruth
             | Bug::LogEndIsPosition
             | Bug::OldEpochEofBelieved
-            | Bug::PartialResetAccepted
-            | Bug::TagNotRequired
-            | Bug::FileRewrittenInPlace
-            | Bug::LateEntersPending
-            | Bug::LatenessFromWallClock
-            | Bug::LatenessFromOtherPartitions
-            | Bug::KeyWidenedToNeighbours => Invariant::NothingLost,
-            Bug::PropertyBelieved | Bug::LanesOfOlderBase => Invariant::LaneIsItsHistory,
-            Bug::OnlyOwnPropertyMoved => Invariant::OtherLanesKept,
-            Bug::DiscardedFilesDeleted => Invariant::FilesThere,
-            Bug::OnlyBatchPartitionsCompared | Bug::ContiguityDemanded => Invariant::Converges,
-            Bug::MissingTableSkipped | Bug::UnknownTopicMended => Invariant::StopsWhenItMust,
-            Bug::TripwireAfterTable => Invariant::Asserted,
-            Bug::DeadLetterAfterCommit => Invariant::LettersBeforeCommit,
-            Bug::MaximaNotPersisted | Bug::MaximaNotRewound | Bug::MaximaAheadOfOffsets => Invariant::MaximaAreTheLogs,
+            | Bug::FileRewrittenInPlace => Invariant::CountsBalance,
             Bug::IdentityAskedAnew => Invariant::NothingInvented,
             Bug::DiscardedIdSettles => Invariant::MirrorFollowsTable,
         })

@@ -65,6 +65,8 @@ fn held_over_a_change(scenario: &Scenario, chance: &mut Chance, at: u64) -> Scri
 fn recreated_while_asleep(scenario: &Scenario, chance: &mut Chance, at: u64) -> Script {
     let (slot, topic) = (slot(scenario, chance), topic(scenario, chance));
     let lane = scenario.slots[slot];
+    // mostly with its first records, so that the reset puts the lane where the sleeping batch begins
+    let at = if chance.happens(0.7) { chance.between(300, 4_000) } else { at };
     vec![
         (at, Action::Freeze { slot, ms: chance.between(14_000, 25_000) }),
         (at + chance.between(0, 2_000), Action::Recreate { topic }),

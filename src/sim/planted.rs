@@ -9,17 +9,24 @@ use crate::sim::scenario::Scenario;
 #[derive(Clone, Debug)]
 pub struct Caught {
     pub bug: Bug,
-    /// Seeds until it was seen, and what was seen; none where it wasn't.
-    pub after: Option<(u64, Invariant, String)>,
+    /// Seeds until anything was seen.
+    pub first: Option<u64>,
+    /// Seeds until what it must break was seen to be broken, and how; of a harmless bug, whatever was seen.
+    pub seen: Option<(u64, Invariant, String)>,
 }
 
-/// Runs seeds from `first` with the bug on, until an invariant breaks.
+/// Runs seeds from `first` with the bug on, until the invariant breaks that it must break.
 pub fn hunt(bug: Bug, first: u64, seeds: u64) -> Caught {
     plant(Some(bug));
-    let broken = (0..seeds).find_map(|n| {
-        let violation = run(&Scenario::of(first + n), false).violation?;
-        Some((n + 1, violation.invariant, violation.what))
-    });
+    let mut caught = Caught { bug, first: None, seen: None };
+    for n in 0..seeds {
+        let Some(violation) = run(&Scenario::of(first + n), false).violation else { continue };
+        caught.first.get_or_insert(n + 1);
+        if bug.breaks().is_none_or(|promised| promised == violation.invariant) {
+            caught.seen = Some((n + 1, violation.invariant, violation.what));
+            break;
+        }
+    }
     plant(None);
-    Caught { bug, after: broken }
+    caught
 }

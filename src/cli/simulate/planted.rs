@@ -24,7 +24,7 @@ pub fn run(name: &str, first: u64, seeds: u64, threads: usize) -> Finished {
                     let caught = hunt(*bug, first, seeds);
                     // whoever reads it may have gone
                     let _ = print(&told(&caught));
-                    if caught.after.is_some() != bug.breaks().is_some() {
+                    if caught.seen.is_some() != bug.breaks().is_some() {
                         escaped.lock().expect("no holder of this lock panics").push(bug.name());
                     }
                 }
@@ -40,14 +40,18 @@ pub fn run(name: &str, first: u64, seeds: u64, threads: usize) -> Finished {
 
 fn told(caught: &Caught) -> String {
     let name = caught.bug.name();
-    match (&caught.after, caught.bug.breaks()) {
-        (Some((seeds, invariant, what)), Some(promised)) => {
-            format!("{name}: after {seeds} seeds: {} (promised: {}): {what}\n", invariant.name(), promised.name())
+    match (&caught.seen, caught.bug.breaks()) {
+        (Some((seeds, invariant, what)), Some(_)) => {
+            let first = caught.first.filter(|first| first != seeds).map(|first| format!(", something after {first}"));
+            format!("{name}: {} after {seeds} seeds{}: {what}\n", invariant.name(), first.unwrap_or_default())
         }
         (Some((seeds, invariant, what)), None) => {
-            format!("{name}: NOT harmless, after {seeds} seeds: {}: {what}\n", invariant.name())
+            format!("{name}: NOT harmless: {} after {seeds} seeds: {what}\n", invariant.name())
         }
-        (None, Some(promised)) => format!("{name}: NOT SEEN (promised: {})\n", promised.name()),
+        (None, Some(promised)) => match caught.first {
+            Some(first) => format!("{name}: {} NOT SEEN, something else after {first} seeds\n", promised.name()),
+            None => format!("{name}: {} NOT SEEN\n", promised.name()),
+        },
         (None, None) => format!("{name}: harmless: {}\n", caught.bug.cost().unwrap_or_default()),
     }
 }
