@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Sleep, sleep};
 
 use crate::core::breaker::BreakerRules;
@@ -94,7 +94,7 @@ fn bury(world: &mut World, slot: usize, ended: Ended) {
 }
 
 async fn live(world: &Shared, slot: usize) -> Ended {
-    let (pipeline, events, closing, close, kill, terminate) = start(world, slot);
+    let Started { pipeline, events, closing, close, kill, terminate } = start(world, slot);
     let run = Frozen { world: world.clone(), slot, sleep: None, inner: Box::pin(pipeline.run(events, closing)) };
     let run = AssertUnwindSafe(run).catch_unwind();
     tokio::pin!(run);
@@ -112,14 +112,15 @@ async fn live(world: &Shared, slot: usize) -> Ended {
     }
 }
 
-type Started = (
-    Pipeline,
-    mpsc::Receiver<SourceEvent>,
-    watch::Receiver<bool>,
-    watch::Sender<bool>,
-    Arc<tokio::sync::Notify>,
-    Arc<tokio::sync::Notify>,
-);
+/// A process that has just been started, and the ways to end it.
+struct Started {
+    pipeline: Pipeline,
+    events: mpsc::Receiver<SourceEvent>,
+    closing: watch::Receiver<bool>,
+    close: watch::Sender<bool>,
+    kill: Arc<Notify>,
+    terminate: Arc<Notify>,
+}
 
 fn start(shared: &Shared, slot: usize) -> Started {
     let (life, lane, settings, options, kill, terminate) = {
@@ -155,7 +156,8 @@ fn start(shared: &Shared, slot: usize) -> Started {
         health: Arc::new(Health::new(ports)),
     };
     let (close, closing) = watch::channel(false);
-    (Pipeline::new(settings, options, ports, Arc::new(source), plans, telemetry), events, closing, close, kill, terminate)
+    let pipeline = Pipeline::new(settings, options, ports, Arc::new(source), plans, telemetry);
+    Started { pipeline, events, closing, close, kill, terminate }
 }
 
 fn settings(world: &World, lane: usize) -> Settings {
