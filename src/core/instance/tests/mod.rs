@@ -7,8 +7,6 @@ mod node;
 mod operator;
 mod oracle;
 #[cfg(feature = "planted-bugs")]
-mod planted;
-#[cfg(feature = "planted-bugs")]
 mod planted_decisions;
 mod scene;
 mod world;
