@@ -96,6 +96,12 @@ fn act(world: &mut World, action: &Action) {
             world.truncated.retain(|tp| tp.topic != topic);
             world.kafka.recreate(&topic);
         }
+        Action::ReplaceCluster => {
+            world.truncated.clear();
+            world.kafka.replace_cluster();
+            world.kafka.group_offsets.clear();
+            world.mirrored_since_ms.clear();
+        }
         Action::Kill { slot } => world.kill(*slot),
         Action::Terminate { slot } => world.slots[*slot].terminate.notify_one(),
         Action::Freeze { slot, ms } => world.slots[*slot].frozen_until_ms = world.now_ms() + ms,
@@ -155,6 +161,7 @@ fn takes_away(action: &Action) -> bool {
         Action::Retain { .. }
             | Action::Truncate { .. }
             | Action::Recreate { .. }
+            | Action::ReplaceCluster
             | Action::StateOlder { .. }
             | Action::ForeignExpire { .. }
             | Action::ForeignRollBack { .. }

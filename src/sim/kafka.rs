@@ -22,6 +22,8 @@ pub struct Kafka {
     /// First offset of each transaction that isn't ended, and the moment at which it is aborted.
     open: BTreeMap<LogId, Vec<(Offset, Offset, u64)>>,
     pub group_offsets: BTreeMap<String, BTreeMap<TopicPartition, GroupOffset>>,
+    /// Another one answers under the same address once this has changed.
+    pub cluster: u8,
     next_topic: u8,
     next_serial: u64,
 }
@@ -61,6 +63,17 @@ impl Kafka {
         let Some(state) = self.topics.get(topic) else { return };
         let partitions = state.partitions;
         self.create(topic, partitions, 0);
+    }
+
+    pub fn cluster_id(&self) -> String {
+        format!("cluster-{}", self.cluster)
+    }
+
+    /// Another cluster answers under the address, with topics of the same names.
+    pub fn replace_cluster(&mut self) {
+        self.cluster += 1;
+        let topics: Vec<Topic> = self.topics.keys().cloned().collect();
+        topics.iter().for_each(|topic| self.recreate(topic));
     }
 
     pub fn log_id(&self, at: &TopicPartition) -> Option<LogId> {

@@ -96,7 +96,7 @@ fn reset(world: &mut World, lane: usize, partition: Option<i32>, target: &Target
     let topics = world.topics_of(lane);
     let read = lane::read(&base, &name, None, None);
     let known = topics.iter().filter_map(|t| Some((t.clone(), world.kafka.topics.get(t)?.id)));
-    let identity = SourceIdentity { cluster_id: Some("cluster".into()), topics: known.collect() };
+    let identity = SourceIdentity { cluster_id: Some(world.kafka.cluster_id()), topics: known.collect() };
     let situation = Situation {
         reading: reset::Reading::of(&base, &name, &read),
         logs: &edges(world, lane),

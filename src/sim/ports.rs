@@ -27,7 +27,7 @@ impl SourceAdmin for SimPorts {
         self.0.set_out(Dependency::Kafka, "kafka", "asking for topic ids").await?;
         let answer = self.0.act(|world| {
             let ids = topics.iter().filter_map(|t| Some((t.clone(), world.kafka.topics.get(t)?.id)));
-            SourceIdentity { cluster_id: Some("cluster".into()), topics: ids.collect() }
+            SourceIdentity { cluster_id: Some(world.kafka.cluster_id()), topics: ids.collect() }
         });
         Ok(answer.await)
     }

@@ -80,6 +80,8 @@ pub enum Action {
     Recreate {
         topic: usize,
     },
+    /// Another cluster answers under the same address.
+    ReplaceCluster,
     Kill {
         slot: usize,
     },
@@ -349,6 +351,7 @@ fn action(kind: u64, scenario: &Scenario, chance: &mut Chance) -> Action {
         9 => Action::AddPartition { topic },
         10 => Action::Retain { topic, partition, keep: chance.between(0, 12) },
         11 => Action::Truncate { topic, partition, records: chance.between(1, 4) },
+        12 if chance.happens(0.3) => Action::ReplaceCluster,
         12 => Action::Recreate { topic },
         13 => Action::ForeignAppend { rows: chance.between(1, 3) },
         14 | 15 => Action::ForeignDelete { file: chance.u64() },
