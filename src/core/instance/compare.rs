@@ -404,3 +404,26 @@ fn behind(in_flight: Option<&Batch>, partition: &TopicPartition, lane: &Lane) ->
         None => in_table.map(|progress| Progress { idle, ..progress }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The open batch fell alone and put its partitions back as awake, although the batch in flight commits them as idle: their
+    /// next record would not have lowered the flag, and the watermark would have passed them.
+    #[test]
+    fn a_partition_is_put_back_with_the_idle_flag_of_the_batch_in_flight() {
+        let partition = TopicPartition::new("t", 0);
+        let lane = |idle| Lane {
+            partitions: BTreeMap::from([(partition.clone(), Progress { idle, ..Progress::opened_at(5) })]),
+            ..Lane::default()
+        };
+        for flag in [true, false] {
+            let flying = Batch { idle: BTreeMap::from([(partition.clone(), flag)]), ..Batch::default() };
+            let put = behind(Some(&flying), &partition, &lane(!flag)).expect("the table knows it");
+            assert_eq!((put.next_offset, put.idle), (5, flag));
+            let put = behind(Some(&Batch::default()), &partition, &lane(flag)).expect("the table knows it");
+            assert_eq!(put.idle, flag, "the batch in flight says nothing of it");
+        }
+    }
+}
