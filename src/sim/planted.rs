@@ -9,8 +9,8 @@ use crate::sim::scenario::Scenario;
 #[derive(Clone, Debug)]
 pub struct Caught {
     pub bug: Bug,
-    /// Seeds until anything was seen.
-    pub first: Option<u64>,
+    /// Seeds until anything was seen, and what.
+    pub first: Option<(u64, Invariant)>,
     /// Seeds until what it must break was seen to be broken, and how; of a harmless bug, whatever was seen.
     pub seen: Option<(u64, Invariant, String)>,
 }
@@ -21,7 +21,7 @@ pub fn hunt(bug: Bug, first: u64, seeds: u64) -> Caught {
     let mut caught = Caught { bug, first: None, seen: None };
     for n in 0..seeds {
         let Some(violation) = run(&Scenario::of(first + n), false).violation else { continue };
-        caught.first.get_or_insert(n + 1);
+        caught.first.get_or_insert((n + 1, violation.invariant));
         if bug.breaks().is_none_or(|promised| promised == violation.invariant) {
             caught.seen = Some((n + 1, violation.invariant, violation.what));
             break;

@@ -170,6 +170,23 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The process that it happens to.
+    pub fn slot(&self) -> Option<usize> {
+        match self {
+            Self::Kill { slot }
+            | Self::Terminate { slot }
+            | Self::Freeze { slot, .. }
+            | Self::LoseAssignment { slot }
+            | Self::ClockJump { slot, .. }
+            | Self::StateLost { slot }
+            | Self::StateOlder { slot }
+            | Self::HoldPosts { slot, .. } => Some(*slot),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Undo {
     Delete,
@@ -252,7 +269,12 @@ impl Scenario {
             lanes,
             slots,
         };
-        scenario.script = script(&scenario, &mut Chance::of(seed, "script"));
+        let mut chance = Chance::of(seed, "script");
+        scenario.script = script(&scenario, &mut chance);
+        if chance.happens(0.4) {
+            incidents::incident(&mut scenario, &mut chance);
+        }
+        scenario.script.sort_by_key(|(at, _)| *at);
         scenario
     }
 }
@@ -320,10 +342,6 @@ fn script(scenario: &Scenario, chance: &mut Chance) -> Vec<(u64, Action)> {
             script.push((at, action(kind, scenario, chance)));
         }
     }
-    if chance.happens(0.4) {
-        script.extend(incidents::incident(scenario, chance));
-    }
-    script.sort_by_key(|(at, _)| *at);
     script
 }
 

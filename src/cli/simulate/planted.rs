@@ -42,14 +42,17 @@ fn told(caught: &Caught) -> String {
     let name = caught.bug.name();
     match (&caught.seen, caught.bug.breaks()) {
         (Some((seeds, invariant, what)), Some(_)) => {
-            let first = caught.first.filter(|first| first != seeds).map(|first| format!(", something after {first}"));
+            let before = caught.first.filter(|(first, _)| first != seeds);
+            let first = before.map(|(first, other)| format!(", {} after {first}", other.name()));
             format!("{name}: {} after {seeds} seeds{}: {what}\n", invariant.name(), first.unwrap_or_default())
         }
         (Some((seeds, invariant, what)), None) => {
             format!("{name}: NOT harmless: {} after {seeds} seeds: {what}\n", invariant.name())
         }
         (None, Some(promised)) => match caught.first {
-            Some(first) => format!("{name}: {} NOT SEEN, something else after {first} seeds\n", promised.name()),
+            Some((first, other)) => {
+                format!("{name}: {} NOT SEEN, {} after {first} seeds\n", promised.name(), other.name())
+            }
             None => format!("{name}: {} NOT SEEN\n", promised.name()),
         },
         (None, None) => format!("{name}: harmless: {}\n", caught.bug.cost().unwrap_or_default()),
