@@ -58,8 +58,10 @@ fn a_roll_back_without_input_is_a_rewind_within_the_commit_interval() {
     let mut sluice = world.start(1);
     let heads = three_portions(&world, &mut sluice);
     for to in [heads[1], heads[0]] {
+        let before = world.metadata().head().expect("three portions were committed");
         world.engine.roll_back(to);
-        assert!(world.metadata().lane(&world.group).unwrap().offsets.values().any(|at| *at < 1_500), "main went back");
+        // what took its place may be committed already
+        assert!(world.metadata().ancestry().iter().all(|s| s.id() != before), "main went back");
         world.drain(&mut [&mut sluice]);
         world.check_rows("pyiceberg", &world.expected(Late::Admit));
     }
