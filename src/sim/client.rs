@@ -48,6 +48,7 @@ impl SimSource {
             commands: obeyed,
             out,
             said_down: false,
+            lost_heard_ms: None,
             closing: false,
             life,
         };
@@ -125,6 +126,8 @@ struct Client {
     commands: mpsc::UnboundedReceiver<Command>,
     out: mpsc::Sender<SourceEvent>,
     said_down: bool,
+    /// When it hears that the group has given it up.
+    lost_heard_ms: Option<u64>,
     closing: bool,
 }
 
@@ -189,7 +192,10 @@ impl Client {
                     self.rebalance(world, rebalance(told));
                 }
             }
+            // a member hears of it with one of its next heartbeats
+            Some(_) if now < *self.lost_heard_ms.get_or_insert_with(|| now + self.life.draw(|c| c.delay_ms(0.6))) => {}
             Some(_) => {
+                self.lost_heard_ms = None;
                 self.member = None;
                 let partitions = self.given();
                 world.note(|| format!("slot {} has lost {partitions:?}", self.life.slot));
