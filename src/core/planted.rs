@@ -151,9 +151,11 @@ impl Bug {
     pub fn breaks(self) -> Option<Invariant> {
         Some(match self {
             Bug::CommitIdInHeadOnly | Bug::OpenBatchKept => return None,
-            Bug::NoFence | Bug::AtLeastForEqual | Bug::MissingPartitionIsZero | Bug::PartialResetAccepted => {
-                Invariant::RangesContiguous
-            }
+            Bug::NoFence
+            | Bug::AtLeastForEqual
+            | Bug::MissingPartitionIsZero
+            | Bug::IdentityAskedAnew
+            | Bug::PartialResetAccepted => Invariant::RangesContiguous,
             Bug::CoveragePerInstance | Bug::FirstProbeKept | Bug::ProbeErrorIsNotFound => Invariant::EachKeyOnce,
             Bug::DuplicatesNotLookedUpAgain
             | Bug::VerdictOnPendingKept
@@ -179,7 +181,6 @@ impl Bug {
             | Bug::LogEndIsPosition
             | Bug::OldEpochEofBelieved
             | Bug::FileRewrittenInPlace => Invariant::CountsBalance,
-            Bug::IdentityAskedAnew => Invariant::NothingInvented,
             Bug::DiscardedIdSettles => Invariant::MirrorFollowsTable,
         })
     }
