@@ -110,7 +110,7 @@ pub async fn run(cli: Cli) -> Finished {
         Command::Produce(args) => args.run(&global).await,
         Command::Config(command) => command.run(&global),
         Command::Healthcheck(args) => args.run(&global).await,
-        Command::Simulate(args) => tokio::task::block_in_place(|| args.run()),
+        Command::Simulate(args) => tokio::task::block_in_place(|| args.run(global.output)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sluice", &mut script);

@@ -79,7 +79,20 @@ impl Settings {
         for (_, entry) in strongest {
             settings.insert(property_setting(entry, environment), &mut problems);
         }
+        settings.fit_default_batch();
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    }
+
+    /// Whoever writes a small limits.memory_max has said nothing of batches: what nobody wrote gives way.
+    fn fit_default_batch(&mut self) {
+        let Some(Value::Number(memory)) = self.0.get("limits.memory_max").map(|setting| &setting.value) else { return };
+        let most = batch_bytes_most(*memory);
+        if let Some(Setting { value: Value::Number(batch), shown, origin: Origin::Default, .. }) =
+            self.0.get_mut("gold.batch_bytes_max")
+            && *batch > most
+        {
+            (*batch, *shown) = (most, show_bytes(most));
+        }
     }
 
     fn insert(&mut self, setting: Result<Option<Setting>, Problem>, problems: &mut Vec<Problem>) {
@@ -171,6 +184,11 @@ impl Settings {
             _ => panic!("{name} is read as a switch without being one"),
         }
     }
+}
+
+/// A quarter of the memory, which holds two batches and what reads and writes them.
+pub fn batch_bytes_most(memory_max: u64) -> u64 {
+    memory_max / 4
 }
 
 fn section_of(name: &str) -> &str {

@@ -164,6 +164,28 @@ fn parts_that_are_not_built_yet_say_so_and_stop_with_2() {
 }
 
 #[test]
+fn a_catalog_with_a_slip_in_its_name_is_answered_with_the_one_that_is_built() {
+    let Problems(problems) = load(MINIMAL, &[], &["iceberg.catalog=hive"]).unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].fix.starts_with("write catalog = \"sqlite\" under [iceberg]"), "{}", problems[0].fix);
+    let unwritten = MINIMAL.replace("catalog = \"sqlite\"\n", "");
+    let Problems(problems) = load(&unwritten, &[], &[]).unwrap_err();
+    assert_eq!(problems[0].fix, "write catalog = \"sqlite\" under [iceberg]");
+}
+
+/// The least memory was refused, for a batch size that nobody had written.
+#[test]
+fn a_batch_size_that_nobody_wrote_fits_the_memory() {
+    let (config, settings) = load(MINIMAL, &[], &["limits.memory_max=128MiB"]).unwrap();
+    assert_eq!(config.gold.batch_bytes_max, 32 << 20);
+    assert_eq!(settings.get("gold.batch_bytes_max").unwrap().shown, "32MiB");
+    let (config, _) = load(MINIMAL, &[], &["limits.memory_max=8GiB"]).unwrap();
+    assert_eq!(config.gold.batch_bytes_max, 64 << 20, "more memory doesn't make larger batches");
+    let written = ["limits.memory_max=128MiB", "gold.batch_bytes_max=64MiB"];
+    assert!(load(MINIMAL, &[], &written).is_err(), "what is written isn't changed");
+}
+
+#[test]
 fn everything_that_is_wrong_is_told_at_once() {
     let stop = Stop::from(load("[kafka]\ntopics = 5\n[gold]\ncolour = 1\n", &[], &[]).unwrap_err());
     for key in ["kafka.bootstrap_servers", "kafka.topics", "schema_registry.url", "iceberg.uri", "gold.colour"] {

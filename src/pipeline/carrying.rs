@@ -80,12 +80,13 @@ impl Pipeline {
                 self.carry_out_too_late_or_too_early(&report);
                 let held = match &report {
                     Report::Committed(committed) => self.held.get(&committed.batch),
+                    Report::Flood { batch, .. } => self.held.get(batch),
                     _ => None,
                 };
                 self.reporter.report(report, held);
                 self.sweep_now_and_then();
             }
-            Effect::Stop(stop) => self.end = self.end.take().or(Some(Err(stop))),
+            Effect::Stop(stop) => self.end = self.end.take().or(Some(Err(self.reporter.told(stop)))),
             Effect::Leave { unknown } => self.leave(unknown),
         }
     }

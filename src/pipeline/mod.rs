@@ -13,6 +13,7 @@ mod health;
 mod inbox;
 mod intake;
 mod lag;
+mod letters;
 mod partitions;
 mod posting;
 mod report;

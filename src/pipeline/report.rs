@@ -6,12 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::core::batch::Lookup;
+use crate::core::breaker::Flood;
 use crate::core::event_time::LatePolicy;
 use crate::core::instance::*;
 use crate::core::table::*;
+use crate::error::Stop;
 use crate::pipeline::Held;
 use crate::pipeline::effects::{Names, Ports};
 use crate::pipeline::lag::Timestamps;
+use crate::pipeline::letters::LetterReasons;
 use crate::pipeline::rows::TopicCounts;
 use crate::pipeline::shown;
 use crate::pipeline::standing::StandingWatch;
@@ -62,14 +65,15 @@ impl Telemetry {
     }
 
     pub fn letters_sent(&self, letters: &[Letter]) {
-        let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
-        for letter in letters {
-            *reasons.entry(letter.reason).or_default() += 1;
-        }
-        let first = &letters[0];
+        let Some(all) = LetterReasons::of(letters) else { return };
         tracing::warn!(
-            event = "dead_letter.sent", letters = letters.len(), reasons = nested(&reasons), first = %first.partition, offset = first.offset,
-            reason = first.message, "records that can't become rows were sent to the dead-letter topic"
+            event = "dead_letter.sent",
+            letters = letters.len(),
+            reasons = nested(&all.reasons),
+            first = all.first,
+            offset = all.offset,
+            reason = all.message,
+            "records that can't become rows were sent to the dead-letter topic"
         );
     }
 }
@@ -95,6 +99,7 @@ pub struct Reporter {
     pub(super) last_status_ms: u64,
     pub(super) late: LatePolicy,
     pub(super) progress: Progressing,
+    held_back: Option<LetterReasons>,
 }
 
 /// For the stall watchdog: when anything last moved.
@@ -130,6 +135,7 @@ impl Reporter {
             last_status_ms: 0,
             late,
             progress: Progressing { since_ms, mark: (0, None) },
+            held_back: None,
         }
     }
 
@@ -205,7 +211,7 @@ impl Reporter {
 
     // ---- the core's reports
 
-    /// `held`: the rows of the batch that was committed.
+    /// `held`: the rows of the batch that the report is about.
     pub(super) fn report(&mut self, report: Report, held: Option<&Held>) {
         match report {
             Report::Committed(committed) => self.committed(*committed, held),
@@ -260,14 +266,31 @@ impl Reporter {
                     "commits whose outcome isn't known were given up; the table decides"
                 );
             }
-            Report::Flood(flood) => {
-                tracing::error!(
-                    event = "dead_letter.rate_exceeded",
-                    letters = flood.letters,
-                    records = flood.records,
-                    "dead letters above dead_letter.rate_max: nothing of this batch was sent"
-                );
-            }
+            Report::Flood { flood, .. } => self.flooded(flood, held),
+        }
+    }
+
+    fn flooded(&mut self, flood: Flood, held: Option<&Held>) {
+        let reasons = held.and_then(|held| LetterReasons::against_the_rate(&held.rows.letters));
+        let first = reasons.as_ref();
+        tracing::error!(
+            event = "dead_letter.rate_exceeded",
+            letters = flood.letters,
+            records = flood.records,
+            reasons = first.map(|r| nested(&r.reasons)),
+            first = first.map(|r| r.first.as_str()),
+            offset = first.map(|r| r.offset),
+            reason = first.map(|r| r.message.as_str()),
+            "dead letters above dead_letter.rate_max: nothing of this batch was sent"
+        );
+        self.held_back = reasons;
+    }
+
+    /// The core's stop, with what the core doesn't hold: the letters that the breaker held back.
+    pub(super) fn told(&self, stop: Stop) -> Stop {
+        match &self.held_back {
+            Some(reasons) => reasons.told_with(stop),
+            None => stop,
         }
     }
 

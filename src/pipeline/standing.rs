@@ -22,6 +22,13 @@ pub struct Edges {
     pub end: Offset,
 }
 
+impl Edges {
+    /// From three answers, maybe of two brokers with one behind the other: the log never ends before its stable part.
+    fn told_one_by_one(start: Offset, stable: Offset, end: Offset) -> Self {
+        Self { start, stable, end: end.max(stable) }
+    }
+}
+
 /// As last answered.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Standing {
@@ -57,8 +64,8 @@ async fn edges(admin: &dyn SourceAdmin, of: &[TopicPartition]) -> Result<BTreeMa
     let stable = admin.log_offsets(&ask(LogEdge::LastStable)).await?;
     let end = admin.log_offsets(&ask(LogEdge::HighWatermark)).await?;
     let edges = of.iter().filter_map(|tp| {
-        let edges = Edges { start: start.get(tp)?.offset, stable: stable.get(tp)?.offset, end: end.get(tp)?.offset };
-        Some((tp.clone(), edges))
+        let [start, stable, end] = [start.get(tp)?, stable.get(tp)?, end.get(tp)?].map(|edge| edge.offset);
+        Some((tp.clone(), Edges::told_one_by_one(start, stable, end)))
     });
     Ok(edges.collect())
 }
@@ -126,6 +133,12 @@ mod tests {
         assert_eq!(standing.edges[&tp("a", 1)], Edges { start: 1, stable: 8, end: 9 });
         assert_eq!(standing.group_offsets, [(tp("a", 0), 4)].into());
         assert_eq!(standing.owners, [(tp("a", 0), "one".into()), (tp("a", 1), "two".into())].into());
+    }
+
+    #[test]
+    fn the_log_never_ends_before_its_stable_part() {
+        assert_eq!(Edges::told_one_by_one(1, 8, 7), Edges { start: 1, stable: 8, end: 8 });
+        assert_eq!(Edges::told_one_by_one(1, 7, 8), Edges { start: 1, stable: 7, end: 8 });
     }
 
     #[tokio::test]

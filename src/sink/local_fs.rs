@@ -49,7 +49,7 @@ pub fn local_path(path: &str) -> Result<PathBuf, StorageError> {
 #[async_trait]
 impl ObjectStore for LocalFs {
     async fn put(&self, path: &str, content: Bytes) -> Result<(), StorageError> {
-        on_disk(path, move |file| write_durably(file, &content)).await
+        on_disk(path, move |file| write_durably(file, &content)).await.map_err(not_written)
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, StorageError> {
@@ -96,6 +96,16 @@ fn storage_error(path: &str, error: &io::Error) -> StorageError {
             StorageError::Refused { path, reason: error.to_string() }
         }
         _ => StorageError::Unavailable { path, reason: error.to_string() },
+    }
+}
+
+/// What is written need not be there before: where a write finds nothing, a folder on its way can't be made.
+fn not_written(error: StorageError) -> StorageError {
+    match error {
+        StorageError::NotFound { path } => {
+            StorageError::Refused { path, reason: "can't be written: its folder can't be made".into() }
+        }
+        other => other,
     }
 }
 
@@ -157,6 +167,8 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Exit;
+    use crate::ports::PortError;
 
     #[tokio::test]
     async fn a_file_is_written_into_new_folders_and_read_back_under_every_spelling() {
@@ -185,6 +197,22 @@ mod tests {
         let folder_in_the_way = format!("{}/file/below", dir.path().display());
         LocalFs.put(&format!("{}/file", dir.path().display()), Bytes::new()).await.unwrap();
         assert!(LocalFs.put(&folder_in_the_way, Bytes::new()).await.is_err());
+    }
+
+    /// A warehouse below /proc was reported as a file that the table names and that has to be restored.
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_made_is_a_refusal_and_no_missing_file() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(dir.path().join("nothing"), dir.path().join("lake")).unwrap();
+        let mut folders = vec![dir.path().join("lake")];
+        folders.extend(cfg!(target_os = "linux").then(|| "/proc/lake".into()));
+        for folder in folders {
+            let path = format!("{}/file", folder.display());
+            let error = PortError::from(LocalFs.put(&path, Bytes::new()).await.unwrap_err());
+            let PortError::Stop(stop) = &error else { panic!("{error}") };
+            assert_eq!(stop.exit, Exit::Usage);
+            assert!(stop.what.contains(&path) && stop.remedy.contains("check iceberg.warehouse"), "{stop}");
+        }
     }
 
     #[test]

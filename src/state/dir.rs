@@ -16,6 +16,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use fs4::fs_std::FileExt;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,10 @@ const FORMAT_FILE: &str = "sluice.format";
 const KNOWN: &str = "known.json";
 const STOP: &str = "stop.json";
 const IDS: &str = "ids";
+
+/// How long a killed process may still hold its lock: the kernel frees its memory first.
+const LET_GO_WITHIN: Duration = Duration::from_secs(2);
+const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// What a directory knows, without taking its lock: for commands beside a running service. None when there is nothing, or
 /// nothing that can be read.
@@ -85,10 +90,10 @@ impl StateDir {
     /// instance is a warning, and the value works without it.
     ///
     /// # Errors
-    /// Another instance holds it: exit 2 with its pid. A newer Sluice wrote it: exit 4.
+    /// Another instance holds it for longer than a killed one takes to go: exit 2 with its pid. A newer Sluice wrote it: exit 4.
     pub fn open(root: impl Into<PathBuf>) -> Result<StateDir, Stop> {
         let root = root.into();
-        let taken = fs::create_dir_all(&root).and_then(|()| take(&root));
+        let taken = fs::create_dir_all(&root).and_then(|()| take_when_let_go(&root));
         let lock = match taken {
             Ok(Taken::Ours(file)) => Some(file),
             Ok(Taken::HeldBy(pid)) => return Err(held(&root, pid)),
@@ -185,6 +190,17 @@ impl StateDir {
                 exception = %error,
                 "the state directory can't be used: going on without, which costs time at the next start only"
             );
+        }
+    }
+}
+
+/// Waits a little for a holder that is on its way out.
+fn take_when_let_go(root: &Path) -> io::Result<Taken> {
+    let until = Instant::now() + LET_GO_WITHIN;
+    loop {
+        match take(root)? {
+            Taken::HeldBy(_) if Instant::now() < until => std::thread::sleep(LOCK_RETRY),
+            taken => return Ok(taken),
         }
     }
 }

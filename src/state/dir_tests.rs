@@ -33,6 +33,21 @@ fn a_second_instance_stops_with_exit_2_and_the_pid_of_the_first() {
     assert!(StateDir::open(root.path()).is_ok(), "free again when its holder is gone");
 }
 
+/// `kill -9` and an immediate start ended with exit 2: the killed process held its lock for a moment longer.
+#[test]
+fn a_directory_whose_holder_is_on_its_way_out_is_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    let going = StateDir::open(root.path()).unwrap();
+    let (path, (tried, when_tried)) = (root.path().to_owned(), std::sync::mpsc::channel());
+    let next = std::thread::spawn(move || {
+        tried.send(matches!(take(&path).unwrap(), Taken::HeldBy(_))).unwrap();
+        StateDir::open(path).map(|dir| dir.is_usable())
+    });
+    assert!(when_tried.recv().unwrap(), "still held when the next one starts");
+    drop(going);
+    assert_eq!(next.join().unwrap(), Ok(true));
+}
+
 #[test]
 fn a_newer_format_stops_with_exit_4_and_an_unreadable_one_does_not() {
     let root = tempfile::tempdir().unwrap();

@@ -109,6 +109,15 @@ pub struct Check {
     pub reason: Option<String>,
 }
 
+impl Check {
+    fn add(&mut self, reason: Option<String>) {
+        self.reason = match (self.reason.take(), reason) {
+            (Some(own), Some(more)) => Some(format!("{own}; {more}")),
+            (own, more) => own.or(more),
+        };
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Readiness {
     /// In the order in which a start meets them.
@@ -142,7 +151,7 @@ impl Status {
         let stalled = self.stalled.as_ref().map(|why| format!("stalled: {why}"));
         let own =
             [("phase", phase), ("assignment", assignment), ("catalog", catalog), ("fence", fenced), ("progress", stalled)];
-        let own = own.into_iter().map(|(name, reason)| Check { name: name.into(), reason });
+        let mut checks: Vec<Check> = own.into_iter().map(|(name, reason)| Check { name: name.into(), reason }).collect();
         let dependencies = self.dependencies.iter().map(|(name, status)| Check {
             name: name.to_string(),
             reason: match status {
@@ -150,7 +159,13 @@ impl Status {
                 DependencyStatus::Down { reason, since } => Some(format!("{name} is down since {since}: {reason}")),
             },
         });
-        Readiness { checks: own.chain(dependencies).collect() }
+        for dependency in dependencies {
+            match checks.iter_mut().find(|check| check.name == dependency.name) {
+                Some(same) => same.add(dependency.reason),
+                None => checks.push(dependency),
+            }
+        }
+        Readiness { checks }
     }
 
     /// The same with what is secret hidden in every text that came from outside.

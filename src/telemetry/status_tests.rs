@@ -52,6 +52,22 @@ fn each_condition_alone_makes_an_instance_not_ready_with_its_reason() {
     assert!(!Status::default().readiness().is_ready());
 }
 
+/// The catalog was listed twice: as loaded, and as answering.
+#[test]
+fn what_is_a_condition_and_a_dependency_is_one_check_with_the_reasons_of_both() {
+    let since = || "2026-01-01T00:00:00Z".to_string();
+    let catalog = |status: Status| {
+        let checks = status.readiness().checks;
+        checks.into_iter().filter(|check| check.name == "catalog").map(|check| check.reason).collect::<Vec<_>>()
+    };
+    let up = Status { dependencies: [("catalog", DependencyStatus::Up { since: since() })].into(), ..ready() };
+    assert_eq!(catalog(up.clone()), [None]);
+    assert_eq!(catalog(Status { catalog_loaded: false, ..up }), [Some("the table is not loaded yet".into())]);
+    let down = [("catalog", DependencyStatus::Down { since: since(), reason: "timed out".into() })].into();
+    let both = "the table is not loaded yet; catalog is down since 2026-01-01T00:00:00Z: timed out";
+    assert_eq!(catalog(Status { dependencies: down, catalog_loaded: false, ..ready() }), [Some(both.into())]);
+}
+
 #[test]
 fn a_dependency_changes_once_however_often_it_is_reported() {
     let clock = StandingClock::default();

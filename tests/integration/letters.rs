@@ -84,6 +84,8 @@ fn a_flood_of_malformed_records_stops_with_six_before_a_letter_is_sent_and_nothi
     let mut sluice = world.start(1);
     let text = sluice.wait_stop(6);
     assert!(text.contains("dead_letter.rate_max"), "the stop names the setting: {text}");
+    let first = format!(". The first is {topic}:0 at offset 0: ");
+    assert!(text.contains(": magic ") && text.contains(&first), "the stop says what no letter can: {text}");
     assert_eq!(world.kafka.letters(&world.letters).len(), 0, "no letter was sent");
     let lane = world.metadata().lane(&world.group).expect("the lane was opened");
     assert_eq!(lane.offsets[&(topic.clone(), 0)], 0, "nothing was passed");

@@ -71,12 +71,16 @@ impl Place {
         once(|| self.admin.log_offsets(&asked)).await
     }
 
-    /// Partitions that Kafka has of the topics of the configuration and of the lane.
-    async fn partitions(&self, lane: Option<&Lane>) -> Result<Vec<TopicPartition>, Stop> {
+    /// Topics of the configuration and of the lane.
+    fn topics(&self, lane: Option<&Lane>) -> Vec<Topic> {
         let mut topics: BTreeSet<Topic> = self.config.kafka.topics.iter().cloned().collect();
         topics.extend(lane.into_iter().flat_map(Lane::topics));
-        let topics: Vec<Topic> = topics.into_iter().collect();
-        let found = once(|| self.admin.partitions(&topics)).await?;
+        topics.into_iter().collect()
+    }
+
+    /// Partitions that Kafka has of them.
+    async fn partitions(&self, topics: &[Topic]) -> Result<Vec<TopicPartition>, Stop> {
+        let found = once(|| self.admin.partitions(topics)).await?;
         Ok(found.into_iter().flat_map(|(t, ps)| ps.into_iter().map(move |p| TopicPartition::new(t.clone(), p))).collect())
     }
 
@@ -85,6 +89,9 @@ impl Place {
     async fn describe(&self, args: &DescribeArgs, output: Output) -> Finished {
         let before = args.compare.as_deref().map(describe::read_earlier).transpose()?;
         let report = self.report().await?;
+        for topic in &report.missing_topics {
+            eprintln!("warning: topic {topic} doesn't exist in Kafka");
+        }
         output.print(&report, || report.text())?;
         match before.and_then(|before| describe::compare(&report, &before)) {
             Some(stop) => Err(stop),
@@ -104,30 +111,33 @@ impl Place {
             tracing::debug!(%stop, "the lane can't be read");
             eprintln!("warning: {stop}");
         }
+        let topics = self.topics(lane.as_ref());
+        let in_kafka = self.partitions(&topics).await?;
         let kept = dir::LastStop::read(&self.config.dedup.state_dir);
         Ok(OffsetsReport {
             group: self.config.kafka.group_id.to_string(),
             snapshot,
-            partitions: self.described(lane.as_ref()).await?,
+            missing_topics: describe::missing(topics, &in_kafka),
+            partitions: self.described(lane.as_ref(), in_kafka).await?,
             last_stop: kept.as_ref().map(LastStop::from),
         })
     }
 
-    async fn described(&self, lane: Option<&Lane>) -> Result<Vec<PartitionOffsets>, Stop> {
-        let in_kafka = self.partitions(lane).await?;
+    async fn described(&self, lane: Option<&Lane>, in_kafka: Vec<TopicPartition>) -> Result<Vec<PartitionOffsets>, Stop> {
         let starts = self.log_offsets(&in_kafka, LogEdge::Earliest).await?;
-        let ends = self.log_offsets(&in_kafka, LogEdge::HighWatermark).await?;
+        // the end after what lies before it: logs grow between the questions
         let stable = self.log_offsets(&in_kafka, LogEdge::LastStable).await?;
+        let ends = self.log_offsets(&in_kafka, LogEdge::HighWatermark).await?;
         let group = once(|| self.admin.group_offsets(&in_kafka)).await?;
         let members: Vec<GroupMember> = once(|| self.admin.group_members()).await?;
         let mut all: BTreeSet<TopicPartition> = in_kafka.into_iter().collect();
         all.extend(lane.into_iter().flat_map(|l| l.partitions.keys().cloned()));
         let mut described = Vec::new();
         for tp in all {
-            let mut partition = PartitionOffsets::of(&tp);
-            partition.log_start_offset = starts.get(&tp).map(|o| o.offset);
-            partition.log_end_offset = ends.get(&tp).map(|o| o.offset);
-            partition.last_stable_offset = stable.get(&tp).map(|o| o.offset);
+            let log_start_offset = starts.get(&tp).map(|o| o.offset);
+            let partition = PartitionOffsets { log_start_offset, ..PartitionOffsets::of(&tp) };
+            let end = ends.get(&tp).map(|o| o.offset);
+            let mut partition = partition.stable_below(stable.get(&tp).map(|o| o.offset), end);
             partition.group_offset = group.get(&tp).map(|o| o.offset);
             partition.table_offset = lane.and_then(|l| l.partitions.get(&tp)).map(|p| p.next_offset);
             partition.owner = members.iter().find(|m| m.partitions.contains(&tp)).map(|m| m.client_id.clone());
@@ -199,7 +209,7 @@ impl Place {
             Reading::Known { lane, .. } => Some(lane),
             _ => property.map(|p| &p.lane),
         };
-        let in_kafka = self.partitions(standing).await?;
+        let in_kafka = self.partitions(&self.topics(standing)).await?;
         let target = args.target();
         let logs = self.logs(&in_kafka, &target).await?;
         let topics: Vec<Topic> = in_kafka.iter().map(|tp| tp.topic.clone()).collect::<BTreeSet<_>>().into_iter().collect();

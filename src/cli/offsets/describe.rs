@@ -1,6 +1,6 @@
 //! `sluice offsets describe`: where every partition stands, in the log, in the group, in the table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -58,6 +58,14 @@ impl PartitionOffsets {
         }
     }
 
+    /// Where the log's stable part and the log end. Two brokers may answer, one behind the other: the end is never shown
+    /// before what is known to be stable.
+    pub fn stable_below(mut self, stable: Option<Offset>, end: Option<Offset>) -> Self {
+        self.last_stable_offset = stable;
+        self.log_end_offset = end.max(end.and(stable));
+        self
+    }
+
     /// Takes `lag_records` from last stable and table offset. Where the table knows nothing, everything is to come.
     pub fn with_lag(mut self) -> Self {
         let from = self.table_offset.or(self.log_start_offset);
@@ -90,6 +98,15 @@ pub struct OffsetsReport {
     pub snapshot: Option<i64>,
     pub partitions: Vec<PartitionOffsets>,
     pub last_stop: Option<LastStop>,
+    /// Topics of the configuration or of the lane that Kafka doesn't have.
+    #[serde(default)]
+    pub missing_topics: Vec<String>,
+}
+
+/// Those of the topics that no partition is of.
+pub fn missing(topics: Vec<Topic>, in_kafka: &[TopicPartition]) -> Vec<String> {
+    let there: BTreeSet<&Topic> = in_kafka.iter().map(|tp| &tp.topic).collect();
+    topics.iter().filter(|topic| !there.contains(topic)).map(ToString::to_string).collect()
 }
 
 impl OffsetsReport {
@@ -195,7 +212,8 @@ mod tests {
             }
             .with_lag()
         });
-        OffsetsReport { group: "gold".into(), snapshot: Some(7), partitions: partitions.collect(), last_stop: None }
+        let partitions = partitions.collect();
+        OffsetsReport { group: "gold".into(), snapshot: Some(7), partitions, last_stop: None, missing_topics: vec![] }
     }
 
     #[test]
@@ -216,6 +234,31 @@ mod tests {
         assert_eq!(read_earlier(&path).unwrap(), report);
         std::fs::write(&path, "[]").unwrap();
         assert_eq!(read_earlier(&path).unwrap_err().exit, crate::error::Exit::Usage);
+    }
+
+    #[test]
+    fn what_an_earlier_version_printed_can_be_compared() {
+        let before = r#"{"group":"gold","snapshot":7,"partitions":[],"last_stop":null}"#;
+        assert_eq!(serde_json::from_str::<OffsetsReport>(before).unwrap(), report(&[]));
+    }
+
+    /// A topic with a slip in its name was left out without a word.
+    #[test]
+    fn topics_that_kafka_does_not_have_are_named() {
+        let topics = vec!["silver.a".into(), "silver.b".into()];
+        assert_eq!(missing(topics, &[TopicPartition::new("silver.a", 0)]), ["silver.b"]);
+    }
+
+    /// Under load the stable offset, asked for a moment later, stood above the log's end.
+    #[test]
+    fn the_log_never_ends_before_its_stable_part() {
+        let ends = |stable, end| {
+            let p = PartitionOffsets::of(&TopicPartition::new("silver.a", 0)).stable_below(stable, end);
+            (p.last_stable_offset, p.log_end_offset)
+        };
+        assert_eq!(ends(Some(60), Some(55)), (Some(60), Some(60)));
+        assert_eq!(ends(Some(50), Some(55)), (Some(50), Some(55)), "an open transaction");
+        assert_eq!(ends(Some(50), None), (Some(50), None), "nothing is made up");
     }
 
     #[test]

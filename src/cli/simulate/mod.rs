@@ -1,6 +1,7 @@
 //! `sluice simulate`: the protocol under histories drawn from seeds, or under every history of a small world.
 
 mod exhaustive;
+mod outcome;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 
@@ -9,8 +10,9 @@ use std::sync::Mutex;
 
 use clap::Args;
 
+use self::outcome::Outcome;
 use super::Finished;
-use super::output::print;
+use super::output::{Output, print};
 use super::progress::Progress;
 use crate::error::{Exit, Stop};
 use crate::sim::campaign::{self, Broken, Campaign, Summary};
@@ -59,7 +61,7 @@ pub struct SimulateArgs {
 }
 
 impl SimulateArgs {
-    pub fn run(self) -> Finished {
+    pub fn run(self, output: Output) -> Finished {
         // a panic of the code under test is a finding, told with its seed
         std::panic::set_hook(Box::new(|_| {}));
         #[cfg(feature = "planted-bugs")]
@@ -70,7 +72,7 @@ impl SimulateArgs {
             Some(extent) => exhaustive::run(extent),
             None if self.trace => traced(&Scenario::of(self.seed)),
             None if self.shrink => shrunk(self.seed),
-            None => self.campaign(),
+            None => self.campaign(output),
         }
     }
 
@@ -78,7 +80,7 @@ impl SimulateArgs {
         self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    fn campaign(&self) -> Finished {
+    fn campaign(&self, output: Output) -> Finished {
         let campaign = Campaign {
             first_seed: self.seed,
             seeds: self.seeds,
@@ -92,8 +94,8 @@ impl SimulateArgs {
                 progress.at(done);
             }
         });
-        print(&told(&summary))?;
-        if let Some(broken) = summary.broken.first() {
+        output.print(&Outcome::of(&summary), || told(&summary))?;
+        if let (Output::Table, Some(broken)) = (output, summary.broken.first()) {
             print(&shortest(broken.seed))?;
         }
         verdict(&summary)

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::key::ICEBERG_PROPERTIES;
-use super::settings::{Setting, Value};
+use super::settings::{Setting, Value, batch_bytes_most};
 use super::units::{show_bytes, show_duration};
 use super::*;
 
@@ -105,10 +105,11 @@ fn together(settings: &Settings) -> Vec<Problem> {
     }
     let batch = settings.number("gold.batch_bytes_max");
     let memory = settings.number("limits.memory_max");
-    if memory >= MEMORY_FLOOR && batch > memory / 4 {
+    let most = batch_bytes_most(memory);
+    if memory >= MEMORY_FLOOR && batch > most {
         let fix = format!(
             "at most {}, a quarter of limits.memory_max, which holds two batches and what reads and writes them",
-            show_bytes(memory / 4)
+            show_bytes(most)
         );
         findings.add("gold.batch_bytes_max", "is too much for limits.memory_max", fix);
     }

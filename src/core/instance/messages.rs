@@ -248,7 +248,11 @@ pub enum Report {
         files: BTreeSet<FilePath>,
         reason: &'static str,
     },
-    Flood(Flood),
+    /// The breaker holds back the letters of this batch.
+    Flood {
+        flood: Flood,
+        batch: BatchNumber,
+    },
 }
 
 #[derive(Clone, PartialEq, Debug)]

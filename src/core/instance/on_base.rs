@@ -117,8 +117,9 @@ impl Instance {
         let letters = counts.dead_lettered - batch.tombstones;
         let judged = self.breaker.judge(self.settings.breaker, now_ms, counts.consumed(), letters);
         if let Err(flood) = judged {
+            let batch = flight.batch_number().expect("only batches are prepared");
             self.in_flight = Some(flight);
-            out.push(Effect::Report(Report::Flood(flood)));
+            out.push(Effect::Report(Report::Flood { flood, batch }));
             return out.push(Effect::Stop(stops::flood(flood, self.settings.breaker)));
         }
         let nothing_to_write = batch.pending.values().all(|ids| ids.is_empty());

@@ -160,7 +160,6 @@ pub(super) fn flood(flood: Flood, rules: BreakerRules) -> Stop {
             "{} of the last {} records are dead letters: above dead_letter.rate_max = {}. None of this batch was sent",
             flood.letters, flood.records, rules.rate_max
         ),
-        "look at the reasons in the log (`sluice_records_dead_lettered_total`): mend the producer or its schema; to pass them \
-         all as dead letters, start with dead_letter.rate_max = 1.0",
+        "mend the producer or its schema; to pass them all as dead letters, start with dead_letter.rate_max = 1.0",
     )
 }
