@@ -170,9 +170,13 @@ fn bar_style() -> ProgressStyle {
 
 fn openings(folder: &Folder, metadata_location: &str) -> Vec<String> {
     let shown = |path: &Path| path.display().to_string();
-    let (catalog, warehouse) = (shown(&folder.catalog()), shown(&folder.warehouse()));
+    let (catalog, warehouse, config) = (shown(&folder.catalog()), shown(&folder.warehouse()), shown(&folder.config()));
+    // The binary needn't be on the PATH of whoever copies the line.
+    let sluice = std::env::current_exe().map_or_else(|_| "sluice".to_owned(), |path| shown(&path));
     vec![
-        format!("sluice table describe --config {}", shown(&folder.config())),
+        format!("{sluice} table describe --config {config}"),
+        format!("{sluice} verify --config {config}"),
+        "           (`verify --deep` and `offsets describe` need this demo's Kafka, which ends with it; `demo --serve` keeps it)".into(),
         "DuckDB     INSTALL iceberg; LOAD iceberg;".into(),
         format!("           SELECT exchange, count(*) FROM iceberg_scan('{metadata_location}') GROUP BY 1;"),
         "pyiceberg  from pyiceberg.catalog.sql import SqlCatalog".into(),
