@@ -70,7 +70,7 @@ fn reached(goal: &Goal, core: &Instance, lane: Option<&Lane>) -> Step {
         Some(owned) => owned.position.as_ref().map_or(-1, |p| p.place.next_offset),
         None => committed(tp),
     };
-    if goal.iter().all(|(tp, end)| committed(tp) >= *end) && core.is_drained() {
+    if goal.iter().all(|(tp, end)| committed(tp) >= *end) {
         Step::Close
     } else if goal.iter().all(|(tp, end)| read(tp) >= *end) {
         Step::Flush

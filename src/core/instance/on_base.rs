@@ -122,8 +122,9 @@ impl Instance {
             out.push(Effect::Report(Report::Flood { flood, batch }));
             return out.push(Effect::Stop(stops::flood(flood, self.settings.breaker)));
         }
-        let nothing_to_write = batch.pending.values().all(|ids| ids.is_empty());
-        if nothing_to_write && counts.dead_lettered == 0 && late_letters.is_empty() {
+        // whoever holds the rows has to know of those taken out, also where none is left to write
+        let untouched = batch.pending.values().all(|ids| ids.is_empty()) && settled.taken_out.is_empty();
+        if untouched && counts.dead_lettered == 0 && late_letters.is_empty() {
             if let Work::Batch(work) = &mut flight.work {
                 work.prepared = true;
             }

@@ -69,7 +69,7 @@ impl AdminClient {
         let native = config.create_native_config().map_err(|e| bad_property(&e))?;
         // SAFETY: the configuration is live; the client takes it over.
         unsafe { rdsys::rd_kafka_conf_set_events(native.ptr(), rdsys::RD_KAFKA_EVENT_ERROR) };
-        // A consumer, since a producer's question about a topic can make the topic. Without a group it joins none.
+        // A consumer, since a producer's question about a topic can make the topic.
         let client = Client::new(config, native, RDKafkaType::RD_KAFKA_CONSUMER, Unheard).map_err(|e| bad_property(&e))?;
         let (complaint, limit) = (Mutex::default(), Mutex::default());
         Ok(Self { client, timeout, reached: false.into(), complaint, limit })

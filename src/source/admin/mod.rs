@@ -44,7 +44,11 @@ impl KafkaAdmin {
     /// # Errors
     /// Exit 2 for a property that can't be.
     pub fn new(connection: &Connection, group_id: &str) -> Result<Self, Stop> {
-        let client = AdminClient::new(&client_config(connection, Role::Admin)?, TIMEOUT)?;
+        let mut config = client_config(connection, Role::Admin)?;
+        // It subscribes to nothing, so it joins nothing. But a client without a group has no object for it, and librdkafka
+        // follows that pointer when a broker says that it isn't the group's coordinator (confluentinc/librdkafka#5040).
+        config.set("group.id", group_id);
+        let client = AdminClient::new(&config, TIMEOUT)?;
         Ok(Self { client: Arc::new(client), group_id: group_id.into(), first_cluster_id: Arc::default() })
     }
 

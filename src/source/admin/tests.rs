@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::bindings::rd_kafka_resp_err_t as RDKafkaRespErr;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::types::RDKafkaApiKey;
 use rdkafka::{Offset as ListedOffset, TopicPartitionList};
 
 use super::*;
@@ -66,6 +68,15 @@ async fn log_ends_and_group_offsets_are_those_of_the_cluster() {
     let found = admin.group_offsets(&[tp(0), tp(1)]).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[&tp(1)], GroupOffset { offset: 5, metadata: "table=t;commit=c".into() });
+}
+
+/// A broker of a new cluster isn't the coordinator yet when the first start asks: the process died of a null pointer in the
+/// client library.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_not_the_coordinator_yet_is_asked_again() {
+    let (mock, admin) = cluster();
+    mock.request_errors(RDKafkaApiKey::OffsetFetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR; 2]);
+    assert!(admin.group_offsets(&[tp(0)]).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
