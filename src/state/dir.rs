@@ -16,7 +16,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fs4::fs_std::FileExt;
 use serde::{Deserialize, Serialize};
@@ -33,8 +33,8 @@ const KNOWN: &str = "known.json";
 const STOP: &str = "stop.json";
 const IDS: &str = "ids";
 
-/// How long a killed process may still hold its lock: the kernel frees its memory first.
-const LET_GO_WITHIN: Duration = Duration::from_secs(2);
+/// A killed process still holds its lock while the kernel frees its memory: 2 s are waited for that.
+const LOCK_WAITS: u32 = 40;
 const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// What a directory knows, without taking its lock: for commands beside a running service. None when there is nothing, or
@@ -90,10 +90,11 @@ impl StateDir {
     /// instance is a warning, and the value works without it.
     ///
     /// # Errors
-    /// Another instance holds it for longer than a killed one takes to go: exit 2 with its pid. A newer Sluice wrote it: exit 4.
+    /// Another instance holds it and goes on doing so: exit 2 with its pid. A newer Sluice wrote it: exit 4.
     pub fn open(root: impl Into<PathBuf>) -> Result<StateDir, Stop> {
         let root = root.into();
-        let taken = fs::create_dir_all(&root).and_then(|()| take_when_let_go(&root));
+        let taken =
+            fs::create_dir_all(&root).and_then(|()| take_when_let_go(&root, LOCK_WAITS, || std::thread::sleep(LOCK_RETRY)));
         let lock = match taken {
             Ok(Taken::Ours(file)) => Some(file),
             Ok(Taken::HeldBy(pid)) => return Err(held(&root, pid)),
@@ -194,15 +195,15 @@ impl StateDir {
     }
 }
 
-/// Waits a little for a holder that is on its way out.
-fn take_when_let_go(root: &Path) -> io::Result<Taken> {
-    let until = Instant::now() + LET_GO_WITHIN;
-    loop {
+/// Takes the directory, after `waits` of a holder that may be on its way out.
+fn take_when_let_go(root: &Path, waits: u32, mut wait: impl FnMut()) -> io::Result<Taken> {
+    for _ in 0..waits {
         match take(root)? {
-            Taken::HeldBy(_) if Instant::now() < until => std::thread::sleep(LOCK_RETRY),
-            taken => return Ok(taken),
+            Taken::HeldBy(_) => wait(),
+            ours => return Ok(ours),
         }
     }
+    take(root)
 }
 
 /// Locks the directory and writes our pid, or tells who holds it. A directory that can only be read is locked all the

@@ -37,15 +37,13 @@ fn a_second_instance_stops_with_exit_2_and_the_pid_of_the_first() {
 #[test]
 fn a_directory_whose_holder_is_on_its_way_out_is_waited_for() {
     let root = tempfile::tempdir().unwrap();
-    let going = StateDir::open(root.path()).unwrap();
-    let (path, (tried, when_tried)) = (root.path().to_owned(), std::sync::mpsc::channel());
-    let next = std::thread::spawn(move || {
-        tried.send(matches!(take(&path).unwrap(), Taken::HeldBy(_))).unwrap();
-        StateDir::open(path).map(|dir| dir.is_usable())
-    });
-    assert!(when_tried.recv().unwrap(), "still held when the next one starts");
-    drop(going);
-    assert_eq!(next.join().unwrap(), Ok(true));
+    let mut going = Some(StateDir::open(root.path()).unwrap());
+    let mut waited = 0;
+    let taken = take_when_let_go(root.path(), 3, || waited += 1).unwrap();
+    assert!(matches!(taken, Taken::HeldBy(Some(pid)) if pid == std::process::id()), "it stays");
+    assert_eq!(waited, 3);
+    let taken = take_when_let_go(root.path(), 1, || drop(going.take())).unwrap();
+    assert!(matches!(taken, Taken::Ours(_)), "it was let go while the next one waited");
 }
 
 #[test]
