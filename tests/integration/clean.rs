@@ -1,5 +1,9 @@
 //! No fault at all: every trade once, with its values.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use crate::common::trade::{Chance, mix};
 use crate::common::*;
 
@@ -199,6 +203,32 @@ fn until_caught_up_commits_what_was_there_and_ends_with_zero() {
     world.run_expecting(0, &["run", "--until-caught-up"]);
     world.check();
     // Nothing new: it ends as well, and adds nothing.
+    world.run_expecting(0, &["run", "--until-caught-up"]);
+    world.check();
+}
+
+/// It waited until nothing was on its way, which never is where records keep coming, and committed at every look.
+#[test]
+fn until_caught_up_ends_while_records_keep_coming() {
+    let world = World::new("caught-up-trickle", &[("binance", 2)]);
+    produce_trades(&world, 3, 1_000);
+    let end = Arc::new(AtomicBool::new(false));
+    let (producer, topic, ended) = (world.producer(), world.topic("binance"), end.clone());
+    let trickle = std::thread::spawn(move || {
+        for n in 1_000_000.. {
+            if ended.load(Ordering::Relaxed) {
+                break;
+            }
+            producer.trade(&topic, (n % 2) as i32, Draft::new(n, T0 + n as i64));
+            producer.settle();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    world.run_expecting(0, &["run", "--until-caught-up"]);
+    end.store(true, Ordering::Relaxed);
+    trickle.join().expect("the producer ends well");
+    let commits = world.metadata().commits(&world.group).len();
+    assert!(commits <= 10, "{commits} commits for what was there at the start");
     world.run_expecting(0, &["run", "--until-caught-up"]);
     world.check();
 }

@@ -1,5 +1,6 @@
 //! The protocol under histories: random ones from seeds, and those that broke an earlier draft, step by step.
 
+mod all_taken_out;
 mod assigned_anew;
 mod closing;
 mod driver;
