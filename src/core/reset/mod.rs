@@ -155,7 +155,7 @@ pub fn plan(situation: &Situation<'_>, scope: &Scope, target: &Target) -> Result
     // Here it may go back, and there is none where no partition has a record before its place.
     let begun = plan.lane.partitions.values().any(|p| p.max_event_time.is_some());
     plan.lane.watermark = plan.lane.advanced_watermark(situation.watermark_delay).filter(|_| begun);
-    warn(situation, &before, &mut plan);
+    warn(situation, &before, target, &mut plan);
     Ok(plan)
 }
 
@@ -338,7 +338,7 @@ fn record_identity(situation: &Situation<'_>, plan: &mut ResetPlan) {
     }
 }
 
-fn warn(situation: &Situation<'_>, before: &Lane, plan: &mut ResetPlan) {
+fn warn(situation: &Situation<'_>, before: &Lane, target: &Target, plan: &mut ResetPlan) {
     let mut warnings = Vec::new();
     let mut back = false;
     for (tp, Move { from, to, asked }) in &plan.moves {
@@ -366,6 +366,13 @@ fn warn(situation: &Situation<'_>, before: &Lane, plan: &mut ResetPlan) {
     }
     if let Reading::Stopped { found: None, .. } = situation.reading {
         warnings.push("the lane can't be read: its partitions are opened anew at these places".to_string());
+    }
+    if *target == Target::Property {
+        warnings.push(
+            "if anybody rolled the table back before its history was expired, what was committed after the roll-back's target is \
+             lost this way: --to-datetime before it reads it again, and can't duplicate"
+                .to_string(),
+        );
     }
     plan.warnings = warnings;
 }

@@ -211,6 +211,7 @@ fn the_property_is_taken_where_the_history_offers_it_and_nowhere_else() {
     let s = Setting::new();
     let stopped = |offered| Reading::Stopped { found: None, property: Some(&s.lane), property_offered: offered };
     let plan = s.plan(stopped(true), "*", Target::Property).unwrap();
+    assert!(plan.warnings.iter().any(|w| w.contains("rolled the table back")), "{:?}", plan.warnings);
     assert_eq!(plan.lane.partitions, s.lane.partitions, "with event times, as they were");
     assert_eq!(plan.lane.totals, s.lane.totals);
     assert_eq!(plan.moves[&tp(B0)], Move { from: None, to: 50, asked: None });
