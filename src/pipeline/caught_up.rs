@@ -33,7 +33,7 @@ pub enum Step {
 }
 
 impl CaughtUp {
-    /// `lane`: as the table had it last. `idle`: nothing delivered waits to be judged.
+    /// `lane`: as the table had it last.
     pub fn next(&mut self, core: &Instance, lane: Option<&Lane>, ports: &Ports, names: &Names) -> Step {
         match self {
             Self::Start => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ports::{Frame, GroupOffset, RecordChunk};
-use crate::sim::history::{Entry, LogId, PartitionLog, Record, RecordKind, Serial};
+use crate::sim::history::{Entry, LogId, PartitionLog, Record, Serial};
 use crate::sim::workload::{BEGIN_MS, Production, Transaction, value_of};
 use crate::types::*;
 
@@ -203,10 +203,5 @@ impl Kafka {
             Entry::Record(record) => Some(record.serial),
             Entry::Control | Entry::Aborted | Entry::Hole => None,
         }
-    }
-
-    pub fn is_trade(&self, at: &TopicPartition, offset: Offset) -> bool {
-        let entry = self.log(at).and_then(|log| log.at(offset));
-        matches!(entry, Some(Entry::Record(Record { kind: RecordKind::Trade { .. }, .. })))
     }
 }

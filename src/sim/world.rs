@@ -30,7 +30,6 @@ pub struct Stats {
     /// Requests to commit whose outcome wasn't told.
     pub ambiguous: u64,
     pub snapshots: u64,
-    pub fenced: u64,
     pub stops: u64,
     pub simulated_ms: u64,
 }
@@ -42,7 +41,6 @@ impl Stats {
         self.crashes += other.crashes;
         self.ambiguous += other.ambiguous;
         self.snapshots += other.snapshots;
-        self.fenced += other.fenced;
         self.stops += other.stops;
         self.simulated_ms += other.simulated_ms;
     }

@@ -63,16 +63,7 @@ mod tests {
     #[test]
     fn a_program_reads_every_number_and_every_broken_seed() {
         let violation = Violation { invariant: Invariant::EachKeyOnce, snapshot: None, what: "twice".into() };
-        let stats = Stats {
-            steps: 1,
-            faults: 2,
-            crashes: 3,
-            ambiguous: 4,
-            snapshots: 5,
-            stops: 6,
-            simulated_ms: 7,
-            ..Stats::default()
-        };
+        let stats = Stats { steps: 1, faults: 2, crashes: 3, ambiguous: 4, snapshots: 5, stops: 6, simulated_ms: 7 };
         let broken = vec![Broken { seed: 9, violation }];
         let summary = Summary { seeds: 10, stats, broken, seconds: 0.5, ..Summary::default() };
         let expected = serde_json::json!({
